@@ -1,0 +1,144 @@
+"""The whole graph: structure by target, normalised variants, constant products, fingerprint."""
+
+import hashlib
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.nn.conv import gcn_conv
+
+from .errors import explain
+
+_original_gcn_norm = gcn_conv.gcn_norm
+
+VariantKey = Hashable
+
+
+class Graph:
+    """A directed graph with its edges grouped by target, in their given order.
+
+    Args:
+        edge_index: Sources and targets, ``(2, E)``.
+        num_nodes: Number of nodes ``N``.
+        weight: Optional edge weights, ``(E,)``.
+
+    Attributes:
+        rowptr: ``(N + 1,)`` int64; the edges into node ``i`` are ``rowptr[i]:rowptr[i + 1]``.
+        col: ``(E,)`` int32 sources (int64 from 2^31 nodes on).
+        weight: ``(E,)`` weights in the same order, or ``None``.
+        edge_id: ``(E,)`` position of each edge in ``edge_index``, or ``None`` if unchanged.
+    """
+
+    def __init__(self, edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) -> None:
+        source, target = edge_index[0].cpu(), edge_index[1].cpu()
+        index_dtype = torch.int32 if num_nodes < 2**31 else torch.int64
+        self.num_nodes = num_nodes
+        self.edge_id: Tensor | None = None
+        if target.numel() > 1 and bool((target[1:] < target[:-1]).any()):
+            self.edge_id = torch.argsort(target.to(index_dtype), stable=True)
+            source = source[self.edge_id]
+            weight = None if weight is None else weight.cpu()[self.edge_id]
+        self.col = source.to(index_dtype)
+        self.weight = weight if weight is None else weight.detach().cpu()
+        self.rowptr = torch.zeros(num_nodes + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(target, minlength=num_nodes), 0, out=self.rowptr[1:])
+        self._variants: dict[VariantKey, Graph] = {}
+        self._products: dict[tuple, Tensor] = {}
+        self._fingerprint: str | None = None
+
+    @property
+    def num_edges(self) -> int:
+        return self.col.numel()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the structure: equal graphs in equal node order share it."""
+        if self._fingerprint is None:
+            digest = hashlib.blake2b(digest_size=16)
+            for part in (self.rowptr, self.col):
+                digest.update(part.numpy().data)
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def target(self) -> Tensor:
+        """The target of every edge, ``(E,)`` int64."""
+        degree = self.rowptr[1:] - self.rowptr[:-1]
+        return torch.repeat_interleave(torch.arange(self.num_nodes), degree)
+
+    def edge_index(self) -> Tensor:
+        """Sources and targets in this graph's edge order, ``(2, E)`` int64."""
+        return torch.stack([self.col.long(), self.target()])
+
+    def values(self, dtype: torch.dtype) -> Tensor:
+        """Edge weights in ``dtype``; ones where the graph has none. ``(E,)``."""
+        if self.weight is None:
+            return torch.ones(self.num_edges, dtype=dtype)
+        return self.weight.to(dtype)
+
+    # Variants ####################################################################
+
+    def variant(self, key: VariantKey | None) -> 'Graph':
+        """The variant computed under ``key`` (``None``: this graph itself)."""
+        return self if key is None else self._variants[key]
+
+    @property
+    def variant_keys(self) -> tuple[VariantKey, ...]:
+        """Keys of the variants that operators have asked for so far."""
+        return tuple(self._variants)
+
+    def gcn_norm(self, improved: bool, add_self_loops: bool, dtype: torch.dtype) -> VariantKey:
+        """Compute the symmetric normalisation of the whole graph once and return its key.
+
+        The weights are those PyG's :func:`gcn_norm` gives on the full ``edge_index`` (Kipf &
+        Welling 2017, eq. 2; an edge ``j -> i`` gets ``w / sqrt(d_j d_i)``).
+        """
+        key = ('gcn_norm', improved, add_self_loops, str(dtype))
+        if key not in self._variants:
+            weight = None if self.weight is None else self.weight.to(dtype)
+            edge_index, weight = _original_gcn_norm(
+                self.edge_index(), weight, self.num_nodes, improved, add_self_loops,
+                'source_to_target', dtype,
+            )  # fmt: skip
+            self._variants[key] = Graph(edge_index, self.num_nodes, weight)
+        return key
+
+    # Constant products ###########################################################
+
+    def product(self, x: Tensor) -> Tensor:
+        """``A @ x`` for all nodes, computed once for each ``x`` and kept. ``(N, F)``.
+
+        Meant for input features, which are the same in every epoch.
+        """
+        key = (x.data_ptr(), x._version, x.shape, x.dtype)
+        if key not in self._products:
+            self._products.clear()
+            matrix = torch.sparse_csr_tensor(
+                self.rowptr.to(self.col.dtype), self.col, self.values(x.dtype),
+                (self.num_nodes, self.num_nodes),
+            )  # fmt: skip
+            with torch.no_grad():
+                self._products[key] = torch.sparse.mm(matrix, x)
+        return self._products[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Products are as large as the features: a worker process does not need them.
+        return {**self.__dict__, '_products': {}}
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(num_nodes={self.num_nodes}, num_edges={self.num_edges})'
+
+
+def check_same_graph(who: str, expected: str | None, fingerprint: str | None) -> None:
+    """Raise if a batch of one graph meets histories that were filled from another."""
+    if expected is not None and fingerprint is not None and expected != fingerprint:
+        raise ValueError(
+            explain(
+                who,
+                'the batch must come from the graph (and node order) that the histories were '
+                'filled from',
+                f'graph {fingerprint[:8]}, histories of graph {expected[:8]}',
+                'Use a loader over the same permuted data, call reset() on the histories to start '
+                'over, or run another graph as a whole: model(x, adj_t).',
+            )
+        )
