@@ -1,7 +1,7 @@
 """Rebuilds the embedded WordNet graph from the ``dict`` files of WordNet 3.0.
 
 What it shows: every choice that made ``datasets/wordnet/wordnet.npz`` (nodes, edges, labels, words,
-split). It needs NumPy only, takes about 20 seconds, writes ``wordnet.npz``, ``wordnet.json`` and
+split). It needs NumPy only, takes about 4 seconds, writes ``wordnet.npz``, ``wordnet.json`` and
 ``LICENSE``, and prints the sizes. The same ``dict`` files give the same arrays to the bit.
 
     apt-get install wordnet-base
@@ -25,20 +25,23 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+DEBIAN_DICT = Path('/usr/share/wordnet')
+
 # Nodes are the synsets of these files, in this order, each file from top to bottom.
 PARTS = ('noun', 'verb', 'adj', 'adv')
 PART_OF_LETTER = {'n': 'noun', 'v': 'verb', 'a': 'adj', 's': 'adj', 'r': 'adv'}
 
 # The label of a synset is the number of its lexicographer file: the index into this list.
-CLASS_NAMES = (
-    'adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute '
-    'noun.body noun.cognition noun.communication noun.event noun.feeling noun.food noun.group '
-    'noun.location noun.motive noun.object noun.person noun.phenomenon noun.plant '
-    'noun.possession noun.process noun.quantity noun.relation noun.shape noun.state '
-    'noun.substance noun.time verb.body verb.change verb.cognition verb.communication '
-    'verb.competition verb.consumption verb.contact verb.creation verb.emotion verb.motion '
-    'verb.perception verb.possession verb.social verb.stative verb.weather adj.ppl'
-).split()
+_CLASSES = """
+adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
+noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location
+noun.motive noun.object noun.person noun.phenomenon noun.plant noun.possession noun.process
+noun.quantity noun.relation noun.shape noun.state noun.substance noun.time verb.body verb.change
+verb.cognition verb.communication verb.competition verb.consumption verb.contact verb.creation
+verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
+adj.ppl
+"""
+CLASS_NAMES = _CLASSES.split()
 
 # Pointer symbols in the order of their type ids; id + len(POINTERS) is the reverse of a type.
 POINTERS = {
@@ -75,11 +78,11 @@ EDGE_TYPE_NAMES = [*POINTERS.values(), *(f'reverse of {name}' for name in POINTE
 WORD = re.compile('[a-z][a-z0-9]*')
 
 # Words that are never features, and neither is any single letter.
-STOP_WORDS = frozenset(
-    'an and any are as at be being by can for from had has have having in into is it its more no '
-    'not of on one or some than that the this to use used was were when where which who whose with'
-    .split()
-)
+_STOP_WORDS = """
+an and any are as at be being by can for from had has have having in into is it its more no not of
+on one or some than that the this to use used was were when where which who whose with
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def choose_words(
     )
     row_of = {word: row for row, word in enumerate(words)}
     counts = np.zeros((len(words), len(CLASS_NAMES)))
-    for node in train_mask.nonzero()[0]:
+    for node in train_mask.nonzero()[0].tolist():
         for word in synsets[node].words:
             if word in row_of:
                 counts[row_of[word], labels[node]] += 1
@@ -245,7 +248,7 @@ def build(
         'edge_type': edge_type,
     }
     names = {
-        'class_names': list(CLASS_NAMES),
+        'class_names': CLASS_NAMES,
         'edge_type_names': EDGE_TYPE_NAMES,
         'word_names': words,
     }
@@ -262,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--dict',
         type=Path,
-        default=Path('/usr/share/wordnet'),
+        default=DEBIAN_DICT,
         metavar='FOLDER',
         help="folder with 'data.noun', 'data.verb', 'data.adj' and 'data.adv'",
     )
@@ -278,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if missing:
         parser.error(
             f"'--dict' must hold the WordNet 3.0 data files (got {args.dict} without "
-            f"{', '.join(f'data.{part}' for part in missing)}). "
+            f'{", ".join(f"data.{part}" for part in missing)}). '
             "Install Debian's 'wordnet-base' or name another folder."
         )
     arrays, names = build(read_dict(args.dict))
@@ -287,8 +290,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     (args.out / 'wordnet.json').write_text(json.dumps(names, indent=1) + '\n', 'utf-8')
     (args.out / 'LICENSE').write_text(read_licence(args.dict), 'utf-8')
     print(
-        f"{len(arrays['y'])} nodes, {arrays['edge_index'].shape[1]} edges, "
-        f"{len(names['word_names'])} words, {len(names['class_names'])} classes: {args.out}"
+        f'{len(arrays["y"])} nodes, {arrays["edge_index"].shape[1]} edges, '
+        f'{len(names["word_names"])} words, {len(names["class_names"])} classes: {args.out}'
     )
 
 

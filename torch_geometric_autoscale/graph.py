@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable
+from copy import copy
 from typing import Any
 
 import torch
@@ -25,14 +26,14 @@ class Graph:
 
     Attributes:
         rowptr: ``(N + 1,)`` int64; the edges into node ``i`` are ``rowptr[i]:rowptr[i + 1]``.
-        col: ``(E,)`` int32 sources (int64 from 2^31 nodes on).
+        col: ``(E,)`` int32 sources (int64 from 2^31 nodes or edges on).
         weight: ``(E,)`` weights in the same order, or ``None``.
         edge_id: ``(E,)`` position of each edge in ``edge_index``, or ``None`` if unchanged.
     """
 
     def __init__(self, edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) -> None:
         source, target = edge_index[0].cpu(), edge_index[1].cpu()
-        index_dtype = torch.int32 if num_nodes < 2**31 else torch.int64
+        index_dtype = torch.int32 if max(num_nodes, source.numel()) < 2**31 else torch.int64
         self.num_nodes = num_nodes
         self.edge_id: Tensor | None = None
         if target.numel() > 1 and bool((target[1:] < target[:-1]).any()):
@@ -44,7 +45,7 @@ class Graph:
         self.rowptr = torch.zeros(num_nodes + 1, dtype=torch.int64)
         torch.cumsum(torch.bincount(target, minlength=num_nodes), 0, out=self.rowptr[1:])
         self._variants: dict[VariantKey, Graph] = {}
-        self._products: dict[tuple, Tensor] = {}
+        self._product: tuple[Tensor, int, Tensor] | None = None
         self._fingerprint: str | None = None
 
     @property
@@ -87,15 +88,26 @@ class Graph:
         """Keys of the variants that operators have asked for so far."""
         return tuple(self._variants)
 
-    def gcn_norm(self, improved: bool, add_self_loops: bool, dtype: torch.dtype) -> VariantKey:
+    def unweighted(self) -> VariantKey:
+        """The key of this graph without its edge weights."""
+        if 'unweighted' not in self._variants:
+            plain = copy(self)
+            plain.weight = None
+            self._variants['unweighted'] = plain
+        return 'unweighted'
+
+    def gcn_norm(
+        self, improved: bool, add_self_loops: bool, dtype: torch.dtype, weighted: bool = True
+    ) -> VariantKey:
         """Compute the symmetric normalisation of the whole graph once and return its key.
 
         The weights are those PyG's :func:`gcn_norm` gives on the full ``edge_index`` (Kipf &
         Welling 2017, eq. 2; an edge ``j -> i`` gets ``w / sqrt(d_j d_i)``).
         """
-        key = ('gcn_norm', improved, add_self_loops, str(dtype))
+        weighted = weighted and self.weight is not None
+        key = ('gcn_norm', improved, add_self_loops, str(dtype), weighted)
         if key not in self._variants:
-            weight = None if self.weight is None else self.weight.to(dtype)
+            weight = self.values(dtype) if weighted else None
             edge_index, weight = _original_gcn_norm(
                 self.edge_index(), weight, self.num_nodes, improved, add_self_loops,
                 'source_to_target', dtype,
@@ -110,20 +122,19 @@ class Graph:
 
         Meant for input features, which are the same in every epoch.
         """
-        key = (x.data_ptr(), x._version, x.shape, x.dtype)
-        if key not in self._products:
-            self._products.clear()
+        known = self._product
+        if known is None or known[0] is not x or known[1] != x._version:
             matrix = torch.sparse_csr_tensor(
                 self.rowptr.to(self.col.dtype), self.col, self.values(x.dtype),
                 (self.num_nodes, self.num_nodes),
             )  # fmt: skip
             with torch.no_grad():
-                self._products[key] = torch.sparse.mm(matrix, x)
-        return self._products[key]
+                known = self._product = (x, x._version, torch.sparse.mm(matrix, x))
+        return known[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Products are as large as the features: a worker process does not need them.
-        return {**self.__dict__, '_products': {}}
+        # A product is as large as the features, and worker processes do not need it.
+        return {**self.__dict__, '_product': None}
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(num_nodes={self.num_nodes}, num_edges={self.num_edges})'

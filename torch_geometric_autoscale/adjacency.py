@@ -1,0 +1,389 @@
+"""The adjacency of one batch: a sparse CSR matrix that keeps its transpose and knows its graph."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batching import BatchBuilder, BatchNodes, EdgeSlice
+from .errors import explain
+from .graph import Graph, VariantKey
+
+
+class BatchEdges:
+    """The edges of one batch in every variant asked for, each cut when first needed."""
+
+    def __init__(
+        self,
+        builder: BatchBuilder,
+        parts: Sequence[int],
+        nodes: BatchNodes,
+        slices: dict[VariantKey | None, EdgeSlice] | None = None,
+    ) -> None:
+        self.builder = builder
+        self.parts = list(parts)
+        self.nodes = nodes
+        self.slices = dict(slices or {})
+
+    @property
+    def graph(self) -> Graph:
+        return self.builder.graph
+
+    def slice(self, key: VariantKey | None) -> EdgeSlice:
+        if key not in self.slices:
+            self.slices[key] = self.builder.edges(self.parts, self.nodes, key)
+        return self.slices[key]
+
+    def positions(self) -> Tensor:
+        """Where each edge of the plain variant stands in the graph's edge order, ``(E_b,)``."""
+        return self.builder.edge_positions(self.parts, self.nodes)
+
+
+class Adjacency(Tensor):
+    """The adjacency of a batch, ``(B, n)`` or ``(n, n)``; rows are targets.
+
+    Behaves as a ``torch.sparse_csr`` tensor. Products with dense matrices run on 32-bit indices
+    in both directions (the built-in backward of ``torch.sparse.mm`` is several times slower than
+    a product with a prepared transpose); everything else is answered by a real CSR tensor.
+    Values are constants: no gradient reaches edge weights through it.
+    """
+
+    edges: BatchEdges
+    key: VariantKey | None
+    features: tuple[Tensor, int, Tensor] | None
+
+    @staticmethod
+    def __new__(
+        cls,
+        edges: BatchEdges,
+        key: VariantKey | None = None,
+        square: bool = False,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = 'cpu',
+    ) -> 'Adjacency':
+        num_nodes = edges.nodes.n_id.numel()
+        size = (num_nodes if square else edges.nodes.batch_size, num_nodes)
+        self: Adjacency = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, size, dtype=dtype, device=torch.device(device)
+        )
+        self.edges, self.key, self.is_square = edges, key, square
+        self._cache: dict[Any, Any] = {}
+        self.features = None
+        return self
+
+    layout = property(lambda self: torch.sparse_csr)  # type: ignore[assignment]
+    is_sparse_csr = property(lambda self: True)  # type: ignore[assignment]
+
+    @property
+    def graph(self) -> Graph:
+        """The whole graph that this batch was cut from."""
+        return self.edges.graph
+
+    @property
+    def batch_size(self) -> int:
+        """Number of batch nodes ``B``; the first ``B`` rows and columns."""
+        return self.edges.nodes.batch_size
+
+    # Other forms #################################################################
+
+    def with_(self, **changes: Any) -> 'Adjacency':
+        """The same batch with another ``key``, ``square``, ``dtype`` or ``device``."""
+        current = {
+            'key': self.key, 'square': self.is_square, 'dtype': self.dtype, 'device': self.device,
+        }  # fmt: skip
+        form = {**current, **changes}
+        if form == current:
+            return self
+        name = tuple(form.items())
+        if name not in self._cache:
+            other = Adjacency(self.edges, **form)
+            if other.device == self.device:
+                other.features = self.features
+            self._cache[name] = other
+        return self._cache[name]
+
+    def square(self) -> 'Adjacency':
+        """The ``(n, n)`` form; rows of halo nodes are empty."""
+        return self.with_(square=True)
+
+    def gcn_norm(self, improved: bool, add_self_loops: bool, dtype: torch.dtype) -> 'Adjacency':
+        """This batch's rows of the normalised *whole* graph."""
+        if self.key not in (None, 'unweighted'):
+            raise ValueError(
+                explain('gcn_norm', 'an adjacency is normalised once', self.key,
+                        'Pass the adjacency of the batch as the loader gave it.')
+            )  # fmt: skip
+        key = self.graph.gcn_norm(improved, add_self_loops, dtype, self.key is None)
+        return self.with_(key=key, dtype=dtype)
+
+    def without_weight(self) -> 'Adjacency':
+        """This batch as a part of the graph without edge weights."""
+        return self.with_(key=self.graph.unweighted())
+
+    # Arrays ######################################################################
+
+    def _kept(self, name: Any, compute: Callable[[], Any]) -> Any:
+        if name not in self._cache:
+            self._cache[name] = compute()
+        return self._cache[name]
+
+    def _arrays(self) -> tuple[Tensor, Tensor]:
+        """``crow`` and ``col`` (int32) of this form on this device."""
+
+        def compute() -> tuple[Tensor, Tensor]:
+            crow, col, _ = self.edges.slice(self.key)
+            rows = self.size(0)
+            if crow.numel() < rows + 1:
+                crow = torch.cat([crow, crow[-1:].expand(rows + 1 - crow.numel())])
+            elif crow.numel() > rows + 1:
+                crow = crow[: rows + 1]
+                col = col[: int(crow[-1])]
+            return crow.to(self.device), col.to(self.device)
+
+        return self._kept('arrays', compute)
+
+    def _values(self, dtype: torch.dtype) -> Tensor:
+        def compute() -> Tensor:
+            _, col = self._arrays()
+            weight = self.edges.slice(self.key).weight
+            if weight is None:
+                return torch.ones(col.numel(), dtype=dtype, device=self.device)
+            return weight[: col.numel()].to(self.device, dtype)
+
+        return self._kept(('values', dtype), compute)
+
+    def _target(self) -> Tensor:
+        """The local target of every edge, ``(E_b,)`` int64."""
+
+        def compute() -> Tensor:
+            crow, col = self._arrays()
+            count = (crow[1:] - crow[:-1]).long()
+            ids = torch.arange(self.size(0), device=self.device)
+            return torch.repeat_interleave(ids, count, output_size=col.numel())
+
+        return self._kept('target', compute)
+
+    def _forward_matrix(self, dtype: torch.dtype) -> Tensor:
+        crow, col = self._arrays()
+        return torch.sparse_csr_tensor(crow, col, self._values(dtype), tuple(self.shape))
+
+    def _backward_matrix(self, dtype: torch.dtype, num_sources: int) -> Tensor:
+        """The transpose, restricted to the first ``num_sources`` columns."""
+
+        def compute() -> Tensor:
+            _, col = self._arrays()
+            row, value = self._target().int(), self._values(dtype)
+            if num_sources < self.size(1):
+                keep = (col < num_sources).nonzero().view(-1)
+                row, col, value = row[keep], col[keep], value[keep]
+            order = torch.argsort(col, stable=True)
+            crow = torch.zeros(num_sources + 1, dtype=torch.int32, device=self.device)
+            crow[1:] = torch.bincount(col, minlength=num_sources).cumsum(0)
+            return torch.sparse_csr_tensor(
+                crow, row[order], value[order], (num_sources, self.size(0))
+            )
+
+        return self._kept(('transpose', dtype, num_sources), compute)
+
+    def to_csr(self) -> Tensor:
+        """A plain ``torch.sparse_csr`` tensor with 64-bit indices."""
+
+        def compute() -> Tensor:
+            crow, col = self._arrays()
+            values = self._values(self.dtype)
+            return torch.sparse_csr_tensor(crow.long(), col.long(), values, tuple(self.shape))
+
+        return self._kept('csr', compute)
+
+    def edge_index(self) -> Tensor:
+        """Local sources and targets, ``(2, E_b)`` int64, in the order of the values."""
+        return torch.stack([self._arrays()[1].long(), self._target()])
+
+    # Products ####################################################################
+
+    def propagate(self, x: Tensor, reduce: str = 'sum') -> Tensor:
+        """Aggregate rows of sources at their targets.
+
+        Args:
+            x: ``(n, F)`` rows of all nodes of the batch.
+            reduce: ``'sum'``, ``'mean'``, ``'min'`` or ``'max'`` over each node's edges; nodes
+                without edges get zeros, as in PyG.
+        """
+        if reduce not in _REDUCTIONS:
+            raise ValueError(
+                explain('adj_t', f"'reduce' must be one of {sorted(_REDUCTIONS)}", repr(reduce),
+                        'Use batch.edge_index for other aggregations.')
+            )  # fmt: skip
+        if x.size(0) != self.size(1):
+            raise ValueError(
+                explain('adj_t', f'the dense matrix must have {self.size(1)} rows, one per node of '
+                        'the batch (batch nodes, then halo)', f'{x.size(0)} rows',
+                        'Pass the rows of batch.n_id, e.g. what push_and_pull returns.')
+            )  # fmt: skip
+        if reduce == 'sum':
+            return self._sum(x)
+        if reduce == 'mean':
+            crow, _ = self._arrays()
+            return self._sum(x) / (crow[1:] - crow[:-1]).clamp(min=1).to(x.dtype).view(-1, 1)
+        messages = x.index_select(0, self._arrays()[1]) * self._values(x.dtype).view(-1, 1)
+        index = self._target().view(-1, 1).expand_as(messages)
+        zeros = x.new_zeros(self.size(0), x.size(1))
+        return zeros.scatter_reduce(0, index, messages, _REDUCTIONS[reduce], include_self=False)
+
+    def _sum(self, x: Tensor) -> Tensor:
+        if x.dtype not in (torch.float32, torch.float64):
+            messages = x.index_select(0, self._arrays()[1]) * self._values(x.dtype).view(-1, 1)
+            return x.new_zeros(self.size(0), x.size(1)).index_add_(0, self._target(), messages)
+        if not x.requires_grad and not self.is_square and self._is_features(x):
+            return self._product_of_features()
+        return _SparseSum.apply(x, self)
+
+    def _is_features(self, x: Tensor) -> bool:
+        return (
+            self.features is not None
+            and x is self.features[0]
+            and x._version == self.features[1]
+        )
+
+    def _product_of_features(self) -> Tensor:
+        # The first propagation of constant features is the same in every epoch.
+        assert self.features is not None
+        product = self.graph.variant(self.key).product(self.features[2])
+        nodes = self.edges.nodes
+        chunks = [
+            product[a : a + c]
+            for a, c in zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True)
+        ]
+        return torch.cat(chunks)
+
+    # Tensor protocol #############################################################
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _PRODUCTS and isinstance(args[0], Adjacency) and len(args) > 1:
+            other = args[1]
+            if isinstance(other, Tensor) and not isinstance(other, Adjacency) and other.dim() == 2:
+                reduce = args[2] if len(args) > 2 else kwargs.get('reduce', 'sum')
+                return args[0].propagate(other, {'amax': 'max', 'amin': 'min'}.get(reduce, reduce))
+        if func in _CONVERSIONS:
+            return _convert(func, *args, **kwargs)
+        if func in _IDENTITIES:
+            return args[0]
+        if func in _PLAIN:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
+        args, kwargs = _to_csr(list(args)), _to_csr(kwargs)
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **kwargs)
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        return func(*_to_csr(list(args)), **_to_csr(kwargs or {}))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        csr = self.to_csr()
+        arrays = (csr.crow_indices(), csr.col_indices(), csr.values(), tuple(self.shape))
+        return torch.sparse_csr_tensor, arrays
+
+    def __deepcopy__(self, memo: dict) -> 'Adjacency':
+        return self
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return (
+            f'{type(self).__name__}(size={tuple(self.shape)}, nnz={self._arrays()[1].numel()}, '
+            f'batch_size={self.batch_size}, dtype={self.dtype}, device={self.device})'
+        )
+
+
+class _SparseSum(torch.autograd.Function):
+    """``A @ x`` whose backward is a product with the prepared transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, adj: Adjacency) -> Tensor:
+        ctx.adj = adj
+        # Pulled halo rows are constants: no gradient is owed to them.
+        ctx.num_sources = adj.batch_size if halo_is_constant(x) else adj.size(1)
+        return torch.sparse.mm(adj._forward_matrix(x.dtype), x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = grads
+        adj: Adjacency = ctx.adj
+        matrix = adj._backward_matrix(grad.dtype, ctx.num_sources)
+        if ctx.num_sources == adj.size(1):
+            return torch.sparse.mm(matrix, grad), None
+        out = grad.new_empty(adj.size(1), grad.size(1))
+        out[ctx.num_sources :] = 0
+        torch.mm(matrix, grad, out=out[: ctx.num_sources])
+        return out, None
+
+
+def tag_edge_index(edge_index: Tensor, adj: Adjacency, weight: Tensor | None) -> Tensor:
+    """Let ``edge_index`` remember the adjacency and the weights that it was made from."""
+    edge_index._adjacency = adj  # type: ignore[attr-defined]
+    edge_index._weight = weight  # type: ignore[attr-defined]
+    return edge_index
+
+
+def adjacency_of(edge_index: Any) -> Adjacency | None:
+    """The adjacency that a batch's ``edge_index`` was made from."""
+    return getattr(edge_index, '_adjacency', None)
+
+
+def weight_of(edge_index: Tensor) -> Tensor | None:
+    """The edge weights that belong to a batch's ``edge_index``."""
+    return getattr(edge_index, '_weight', None)
+
+
+def mark_halo_constant(x: Tensor) -> Tensor:
+    """Note on ``x`` that its halo rows carry no gradient."""
+    x._halo_is_constant = True  # type: ignore[attr-defined]
+    return x
+
+
+def halo_is_constant(x: Tensor) -> bool:
+    """Whether ``x`` was marked by :func:`mark_halo_constant`."""
+    return getattr(x, '_halo_is_constant', False)
+
+
+_REDUCTIONS = {'sum': 'sum', 'mean': 'mean', 'min': 'amin', 'max': 'amax'}
+_PRODUCTS = {
+    torch.sparse.mm, torch.mm, torch.spmm, torch.matmul,  # type: ignore[attr-defined]
+    Tensor.mm, Tensor.matmul, Tensor.__matmul__,
+}  # fmt: skip
+_CONVERSIONS = {
+    Tensor.to, Tensor.type, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16,
+    Tensor.cuda, Tensor.cpu,
+}  # fmt: skip
+_IDENTITIES = {Tensor.detach, Tensor.clone, Tensor.contiguous, Tensor.coalesce, Tensor.to_sparse_csr}
+_PLAIN = {
+    Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.is_floating_point,
+    Tensor.shape.__get__, Tensor.dtype.__get__, Tensor.device.__get__,  # type: ignore[attr-defined]
+    Tensor.ndim.__get__, Tensor.is_cuda.__get__, Tensor.is_cpu.__get__,  # type: ignore[attr-defined]
+    Tensor.requires_grad.__get__, Tensor.is_leaf.__get__, Tensor.grad_fn.__get__,  # type: ignore[attr-defined]
+    Tensor.grad.__get__, Tensor.is_sparse.__get__, Tensor.is_mkldnn.__get__,  # type: ignore[attr-defined]
+}  # fmt: skip
+
+
+def _convert(func: Callable, adj: Adjacency, *args: Any, **kwargs: Any) -> Adjacency:
+    # Let PyTorch parse the many ways to name a dtype and a device on an empty stand-in.
+    stand_in = func(torch.empty(0, dtype=adj.dtype, device=adj.device), *args, **kwargs)
+    if isinstance(stand_in, str):  # Tensor.type() without arguments
+        return stand_in  # type: ignore[return-value]
+    return adj.with_(dtype=stand_in.dtype, device=stand_in.device)
+
+
+def _to_csr(value: Any) -> Any:
+    if isinstance(value, Adjacency):
+        return value.to_csr()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_to_csr(item) for item in value)
+    if isinstance(value, dict):
+        return {name: _to_csr(item) for name, item in value.items()}
+    return value

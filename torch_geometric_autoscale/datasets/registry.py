@@ -1,0 +1,200 @@
+"""Data sets by name: one table, one entry per data set."""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch_geometric.data import Data
+
+from torch_geometric_autoscale.datasets.embedded import WordNet
+from torch_geometric_autoscale.datasets.npz import load_npz
+from torch_geometric_autoscale.datasets.pyg import load_amazon, load_coauthor, load_planetoid
+from torch_geometric_autoscale.errors import explain
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the registry knows of a data set.
+
+    Attributes:
+        name: As users write it and lists show it.
+        description: One line for ``--help``.
+        load: Returns the prepared graph, given the root folder.
+        needs_root: Whether ``load`` looks for files there; else it is called with any path.
+    """
+
+    name: str
+    description: str
+    load: Callable[[Path], Data]
+    needs_root: bool = True
+
+
+# To add a data set, write a loader and a line here.
+ENTRIES = (
+    Entry(
+        'wordnet',
+        'WordNet 3.0: 117,659 synsets, 367,578 edges, 45 classes; comes with the package',
+        lambda root: WordNet()[0],
+        needs_root=False,
+    ),
+    Entry(
+        'cora',
+        'citations: 2,708 papers, 10,556 edges, 7 classes',
+        partial(load_planetoid, name='Cora'),
+    ),
+    Entry(
+        'citeseer',
+        'citations: 3,327 papers, 9,104 edges, 6 classes',
+        partial(load_planetoid, name='CiteSeer'),
+    ),
+    Entry(
+        'pubmed',
+        'citations: 19,717 papers, 88,648 edges, 3 classes',
+        partial(load_planetoid, name='PubMed'),
+    ),
+    Entry(
+        'coauthor-cs',
+        'co-authors: 18,333 authors, 163,788 edges, 15 classes',
+        partial(load_coauthor, name='CS'),
+    ),
+    Entry(
+        'coauthor-physics',
+        'co-authors: 34,493 authors, 495,924 edges, 5 classes',
+        partial(load_coauthor, name='Physics'),
+    ),
+    Entry(
+        'amazon-computers',
+        'co-purchases: 13,752 goods, 491,722 edges, 10 classes',
+        partial(load_amazon, name='Computers'),
+    ),
+    Entry(
+        'amazon-photo',
+        'co-purchases: 7,650 goods, 238,162 edges, 8 classes',
+        partial(load_amazon, name='Photo'),
+    ),
+)
+
+
+def get_data(root: str | Path | None, name: str | Path) -> tuple[Data, int, int]:
+    """Load a graph for node classification by name, or from an ``.npz`` file.
+
+    Planetoid sets come with row-normalised features and their public split; Amazon and Coauthor
+    sets with 20 splits, masks (N, 20), of 20 training and 30 validation nodes per class, drawn
+    with seed 12345 and without touching PyTorch's global generator.
+
+    Args:
+        root: Folder with the data sets, laid out as PyG does: ``root/Planetoid/Cora/raw``,
+            ``root/Amazon/Photo/raw``, ``root/Coauthor/CS/raw``. What is missing is downloaded
+            there. ``None`` will do for ``wordnet`` and for a file.
+        name: One of :func:`available`, in any spelling (``'coauthor-cs'``, ``'Coauthor_CS'``), or
+            the path of an ``.npz`` file as :func:`load_npz` reads it, seen from the working
+            directory or from ``root``.
+
+    Returns:
+        ``data, in_channels, out_channels``: the graph, the columns of ``data.x``, and the number
+        of classes (labels, where a node has several).
+
+    Raises:
+        ValueError: The name is unknown (the message lists near ones), ``root`` is missing, the
+            files are damaged or break the rules of :func:`load_npz`, or no node has a label.
+        FileNotFoundError: The files are not there and cannot be downloaded (the message says
+            which ones go where).
+        ImportError: A package that PyG needs to read the data set is not installed.
+    """
+    folder = None if root is None else Path(root).expanduser()
+    if str(name).lower().endswith('.npz'):
+        data = load_npz(_find_npz(folder, Path(name).expanduser()))
+    else:
+        data = _load_by_name(folder, str(name))
+    return data, data.num_features, _num_classes(data)
+
+
+def available() -> list[str]:
+    """Return the names that :func:`get_data` knows."""
+    return [entry.name for entry in ENTRIES]
+
+
+def describe(name: str) -> str:
+    """Return one line about a data set that :func:`get_data` knows.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    return _find_entry(None, name).description
+
+
+def _load_by_name(folder: Path | None, name: str) -> Data:
+    """Load a registered data set."""
+    entry = _find_entry(folder, name)
+    if folder is None and entry.needs_root:
+        raise ValueError(
+            explain(
+                'get_data',
+                f"'{entry.name}' needs a 'root' folder to keep its files in",
+                None,
+                "Pass one, for example 'data'.",
+            )
+        )
+    return entry.load(Path() if folder is None else folder)
+
+
+def _plain(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return re.sub('[^a-z0-9]', '', name.lower())
+
+
+def _find_entry(folder: Path | None, name: str) -> Entry:
+    """Return the entry of a name, or raise and list the near ones."""
+    entries = {_plain(entry.name): entry for entry in ENTRIES}
+    if _plain(name) in entries:
+        return entries[_plain(name)]
+    known = {key: entry.name for key, entry in entries.items()}
+    if folder is not None and folder.is_dir():
+        known |= {_plain(path.stem): path.name for path in sorted(folder.glob('*.npz'))}
+    near = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+    near += [key for key in known if _plain(name) and _plain(name) in key and key not in near]
+    hint = f'Did you mean {" or ".join(repr(known[key]) for key in near)}? ' if near else ''
+    raise ValueError(
+        explain(
+            'get_data',
+            "'name' must be a data set or the path of an .npz file",
+            repr(name),
+            f'{hint}Known are {", ".join(available())}.',
+        )
+    )
+
+
+def _find_npz(folder: Path | None, path: Path) -> Path:
+    """Return ``path``, seen from the working directory or from ``folder``, if it exists."""
+    places = [path] if folder is None else [path, folder / path]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        explain(
+            'get_data',
+            'the file must exist',
+            f'nothing at {" or ".join(dict.fromkeys(str(place.absolute()) for place in places))}',
+            "Give its path, or its path inside 'root'.",
+        )
+    )
+
+
+def _num_classes(data: Data) -> int:
+    """Return the number of classes (N,) or of labels (N, C)."""
+    if data.y.dim() == 2:
+        return data.y.size(1)
+    num_classes = int(data.y.max()) + 1 if data.y.numel() else 0
+    if num_classes == 0:
+        raise ValueError(
+            explain(
+                'get_data',
+                "'y' must label at least one node",
+                'none',
+                'Training needs labels from 0 on.',
+            )
+        )
+    return num_classes

@@ -1,0 +1,247 @@
+"""A history: what was last computed for each node at one layer boundary."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import explain
+from ..graph import check_same_graph
+
+
+class History(torch.nn.Module):
+    """A table of embeddings, ``(num_embeddings, embedding_dim)``, in main or device memory.
+
+    The table is no parameter and no buffer: ``model.to(...)`` leaves it where it is, and it travels
+    through ``state_dict`` as extra state, so ``deepcopy`` and ``torch.save`` of the state keep it.
+
+    Args:
+        num_embeddings: Number of nodes ``N``.
+        embedding_dim: Channels ``C``.
+        device: Where the table lives (default: the CPU).
+        dtype: Type of its entries. If ``None``, the default type, widened when wider rows are
+            pushed, so that a model in ``float64`` keeps its precision.
+    """
+
+    emb: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in [('num_embeddings', num_embeddings), ('embedding_dim', embedding_dim)]:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(
+                    explain('History', f"'{name}' must be a whole number, not negative",
+                            repr(value), 'Pass the size of the table.')
+                )  # fmt: skip
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(
+                explain('History', "'dtype' must be a floating-point type", dtype,
+                        'Use torch.float32, torch.float64, torch.bfloat16 or torch.float16.')
+            )  # fmt: skip
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.dtype_is_chosen = dtype is not None
+        self.graph: str | None = None
+        self.emb = torch.zeros(
+            num_embeddings, embedding_dim, device=device or 'cpu', dtype=dtype
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.emb.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.emb.device
+
+    def reset(self) -> None:
+        """Set every row to zero and forget which graph the rows came from."""
+        self.emb.zero_()
+        self.graph = None
+
+    reset_parameters = reset
+
+    def belong_to(self, fingerprint: str | None) -> None:
+        """Note which graph the rows come from.
+
+        Raises:
+            ValueError: If they came from another graph so far.
+        """
+        check_same_graph('History', self.graph, fingerprint)
+        self.graph = self.graph or fingerprint
+
+    # Rows ########################################################################
+
+    @torch.no_grad()
+    def pull(self, n_id: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """Read rows.
+
+        Args:
+            n_id: ``(n,)`` node ids; all rows if ``None``.
+            out: Optional ``(n, C)`` tensor to write to, in any type and on any device.
+
+        Returns:
+            A copy of the rows, ``(n, C)``, on the device of ``n_id``.
+
+        Raises:
+            ValueError: If an id lies outside of the table or ``out`` has another shape.
+        """
+        if n_id is None:
+            rows = self.emb.clone()
+            return rows if out is None else out.copy_(rows)
+        self._check_ids('pull', n_id)
+        if out is not None and out.shape != (n_id.numel(), self.embedding_dim):
+            raise ValueError(
+                explain('History.pull', f"'out' must have shape {(n_id.numel(), self.embedding_dim)}",
+                        tuple(out.shape), 'Pass one full row per node id.')
+            )  # fmt: skip
+        index = n_id.to(self.device)
+        direct = out is not None and out.dtype == self.dtype and out.device == self.device
+        if direct and out is not None and out.is_contiguous():
+            return torch.index_select(self.emb, 0, index, out=out)
+        rows = self.emb.index_select(0, index)
+        return rows.to(n_id.device) if out is None else out.copy_(rows)
+
+    @torch.no_grad()
+    def push(
+        self,
+        x: Tensor,
+        n_id: Tensor | None = None,
+        offset: Tensor | None = None,
+        count: Tensor | None = None,
+    ) -> None:
+        """Write rows.
+
+        Args:
+            x: ``(B, C)`` rows.
+            n_id: ``(B,)`` node ids of the rows, each once; all nodes in order if ``None``.
+            offset: ``(chunks,)`` first node id of each contiguous chunk of rows. With it, rows
+                are copied chunk by chunk, and ``n_id`` is not read.
+            count: ``(chunks,)`` length of each chunk.
+
+        Raises:
+            ValueError: If shapes do not fit, ids lie outside of the table or repeat, or chunks
+                overlap or do not add up to ``B``. Nothing is written then.
+        """
+        self._check_rows(x)
+        if (offset is None) != (count is None):
+            raise ValueError(
+                explain('History.push', "'offset' and 'count' belong together", 'one of them',
+                        'Pass both, as the loader gives them, or neither.')
+            )  # fmt: skip
+        if offset is not None and count is not None:
+            chunks = self._check_chunks(x, offset, count)
+            self._widen(x.dtype)
+            start = 0
+            for first, length in chunks:
+                self.emb[first : first + length] = x[start : start + length].to(self.device)
+                start += length
+            return
+        if n_id is None:
+            self._check_count(x.size(0), self.num_embeddings, 'node of the table')
+            self._widen(x.dtype)
+            self.emb.copy_(x)
+            return
+        self._check_count(x.size(0), n_id.numel(), 'node id')
+        self._check_ids('push', n_id)
+        index = n_id.to(self.device)
+        sorted_ids = index.sort()[0]
+        repeated = sorted_ids[1:][sorted_ids[1:] == sorted_ids[:-1]]
+        if repeated.numel():
+            raise ValueError(
+                explain('History.push', "ids in 'n_id' must not repeat",
+                        f'id {int(repeated[0])} more than once', 'Push one row per node.')
+            )  # fmt: skip
+        self._widen(x.dtype)
+        self.emb.index_copy_(0, index, x.to(self.device, self.dtype))
+
+    # Checks ######################################################################
+
+    def _widen(self, dtype: torch.dtype) -> None:
+        wider = torch.promote_types(self.dtype, dtype)
+        if not self.dtype_is_chosen and wider != self.dtype:
+            self.emb = self.emb.to(wider)
+
+    def _check_rows(self, x: Tensor) -> None:
+        if x.dim() != 2 or x.size(1) != self.embedding_dim:
+            rows = x.size(0) if x.dim() else 1
+            raise ValueError(
+                explain('History.push', f"'x' must have shape {(rows, self.embedding_dim)}",
+                        tuple(x.shape), 'Pass one full row per node id.')
+            )  # fmt: skip
+        if not x.is_floating_point():
+            raise TypeError(
+                explain('History.push', "'x' must be of a floating-point type", x.dtype,
+                        'Push embeddings, not ids or labels.')
+            )  # fmt: skip
+
+    def _check_count(self, rows: int, expected: int, what: str) -> None:
+        if rows != expected:
+            raise ValueError(
+                explain('History.push',
+                        f"'x' must have shape {(expected, self.embedding_dim)}, one row per {what}",
+                        (rows, self.embedding_dim), 'Pass one full row per node id.')
+            )  # fmt: skip
+
+    def _check_ids(self, call: str, n_id: Tensor) -> None:
+        who = f'History.{call}'
+        if n_id.dim() != 1 or n_id.is_floating_point() or n_id.dtype == torch.bool:
+            raise ValueError(
+                explain(who, "'n_id' must be a vector of integer ids",
+                        f'shape {tuple(n_id.shape)} of {n_id.dtype}', 'Pass batch.n_id.')
+            )  # fmt: skip
+        if n_id.numel() and (int(n_id.min()) < 0 or int(n_id.max()) >= self.num_embeddings):
+            raise ValueError(
+                explain(who, f"ids in 'n_id' must lie in [0, {self.num_embeddings})",
+                        f'{int(n_id.min())} to {int(n_id.max())}',
+                        'Pass ids of the graph that the history was made for.')
+            )  # fmt: skip
+
+    def _check_chunks(self, x: Tensor, offset: Tensor, count: Tensor) -> list[tuple[int, int]]:
+        chunks = list(zip(offset.tolist(), count.tolist(), strict=False))
+        total = sum(length for _, length in chunks)
+        if offset.shape != count.shape or total != x.size(0):
+            raise ValueError(
+                explain('History.push', f"'count' must add up to the {x.size(0)} rows of 'x'",
+                        f'{total} in {count.numel()} chunks for {offset.numel()} offsets',
+                        'Pass offset and count as the loader gives them.')
+            )  # fmt: skip
+        reach = 0
+        for first, length in sorted(chunk for chunk in chunks if chunk[1] != 0):
+            if first < reach or length < 0 or first + length > self.num_embeddings:
+                raise ValueError(
+                    explain('History.push', 'chunks must not overlap and must lie in '
+                            f'[0, {self.num_embeddings})', f'chunk {first}:{first + length}',
+                            'Pass offset and count as the loader gives them.')
+                )  # fmt: skip
+            reach = first + length
+        return chunks
+
+    # State #######################################################################
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {'emb': self.emb, 'graph': self.graph}
+
+    def set_extra_state(self, state: Any) -> None:
+        emb = state['emb']
+        same_dtype = emb.dtype == self.dtype or not self.dtype_is_chosen
+        if emb.shape != self.emb.shape or not same_dtype:
+            raise ValueError(
+                explain('History.load_state_dict',
+                        f'the table must have shape {tuple(self.emb.shape)} and type {self.dtype}',
+                        f'{tuple(emb.shape)} of {emb.dtype}',
+                        'Load it into a model of the same graph, width and history type.')
+            )  # fmt: skip
+        self.emb = emb.detach().to(self.device, copy=True)
+        self.graph = state['graph']
+
+    def extra_repr(self) -> str:
+        return (
+            f'{self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype}, device={self.device}'
+        )

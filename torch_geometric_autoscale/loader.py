@@ -1,0 +1,375 @@
+"""Mini-batches of whole partitions with their 1-hop halo."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch_geometric.data import Data
+
+from .adjacency import Adjacency, BatchEdges, tag_edge_index
+from .batching import BatchBuilder, BatchNodes, EdgeSlice
+from .errors import explain
+from .graph import Graph, VariantKey
+from .graph_input import to_edges
+from .operators import teach_pyg
+
+
+class SubgraphBatch(Data):
+    """One batch: batch nodes first, then their halo.
+
+    Unpacks as ``batch, batch_size, n_id, offset, count`` and answers by name like any
+    :class:`~torch_geometric.data.Data`. With ``n`` nodes, ``B`` of them batch nodes:
+
+    Attributes:
+        x, y, train_mask, ...: Node-level attributes, ``n`` rows in the order of ``n_id``.
+        adj_t: :class:`Adjacency`, ``(B, n)``, or ``(n, n)`` with ``bipartite=False``.
+        edge_index: ``(2, E_b)`` with local ids; ``edge_attr`` and ``edge_weight`` follow its order.
+        n_id: ``(n,)`` rows of the loader's data.
+        batch_size: ``B``.
+        offset, count: The batch nodes as contiguous chunks of rows of the loader's data.
+        loss_weight: Share of the loader's ``input_nodes`` in this batch, if those were given: the
+            mean losses of an epoch's batches, each times its weight, add up to the full loss.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from (self, self.batch_size, self.n_id, self.offset, self.count)
+
+    # Edge-level attributes are cut when first asked for: most models need none of them.
+
+    @property
+    def edge_index(self) -> Tensor:  # type: ignore[override]
+        return self._edge_level('edge_index')
+
+    @property
+    def edge_attr(self) -> Any:  # type: ignore[override]
+        return self._edge_level('edge_attr')
+
+    @property
+    def edge_weight(self) -> Any:  # type: ignore[override]
+        return self._edge_level('edge_weight')
+
+    def __getattr__(self, key: str) -> Any:
+        if key in self.__dict__.get('_edge_attrs', {}):
+            return self._edge_level(key)
+        return super().__getattr__(key)
+
+    def __getitem__(self, key: str) -> Any:
+        if key == 'edge_index' or key in self.__dict__.get('_edge_attrs', {}):
+            return self._edge_level(key)
+        return super().__getitem__(key)
+
+    def _edge_level(self, key: str) -> Any:
+        if key not in self._store:
+            square = self.adj_t.square()
+            if key == 'edge_index':
+                weight = self.edge_weight
+                self._store[key] = tag_edge_index(square.edge_index(), square, weight)
+            elif key in self.__dict__.get('_edge_attrs', {}):
+                edges, whole = square.edges, self.__dict__['_edge_attrs'][key]
+                rows = whole.index_select(0, edges.positions())
+                self._store[key] = rows.to(square.device)
+            elif key == 'edge_weight' and square.graph.weight is not None:
+                self._store[key] = square.values()
+            else:
+                return None
+        return self._store[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.keys()
+
+    def keys(self) -> list[str]:  # type: ignore[override]
+        """Names of all attributes, those included that are not cut yet."""
+        known = list(super().keys())
+        lazy = ['edge_index', *self.__dict__.get('_edge_attrs', {})]
+        return known + [name for name in lazy if name not in known]
+
+    @property
+    def num_nodes(self) -> int:  # type: ignore[override]
+        return self.n_id.numel()
+
+    @property
+    def num_edges(self) -> int:
+        return int(self.edge_index.size(1))
+
+    def apply(self, func: Any, *args: str) -> 'SubgraphBatch':
+        """Apply ``func``, e.g. a move to a device, to every tensor."""
+        for key in ('edge_index', *self.__dict__.get('_edge_attrs', {})):
+            self._store.pop(key, None)  # tied to adj_t: cut again when asked for
+        super().apply(func, *args)
+        adj, x = self.adj_t, self.get('x')
+        if adj.features is not None and adj.features[0] is not x:
+            adj.features = None
+        return self
+
+
+class _Assemble:
+    """Collects the plain tensors of one batch; runs in worker processes."""
+
+    def __init__(self, builder: BatchBuilder, node_attrs: dict[str, Tensor]) -> None:
+        self.builder = builder
+        self.node_attrs = node_attrs
+
+    def __call__(self, parts: Sequence[int]) -> dict[str, Any]:
+        nodes = self.builder.nodes(parts)
+        slices = {}
+        if torch.utils.data.get_worker_info() is not None:
+            # Cut here what the operators have asked for; in the main process it is cut lazily.
+            keys: tuple[VariantKey | None, ...] = self.builder.graph.variant_keys or (None,)
+            slices = {key: self.builder.edges(parts, nodes, key) for key in keys}
+        attrs = {name: _rows(value, nodes) for name, value in self.node_attrs.items()}
+        return {'parts': list(parts), 'nodes': nodes, 'slices': slices, 'attrs': attrs}
+
+
+def _rows(value: Tensor, nodes: BatchNodes) -> Tensor:
+    """Rows of ``value`` for all nodes of a batch; batch nodes are read in contiguous chunks."""
+    out = value.new_empty((nodes.n_id.numel(), *value.shape[1:]))
+    start = 0
+    for a, c in zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True):
+        out[start : start + c] = value[a : a + c]
+        start += c
+    if out.size(0) > start:
+        out[start:] = value.index_select(0, nodes.n_id[start:])
+    return out
+
+
+class SubgraphLoader(DataLoader):
+    """Loads batches that join ``batch_size`` partitions, with every edge into a batch node.
+
+    Args:
+        data: The graph, permuted so that each partition is contiguous (see ``permute``). Uses
+            ``data.adj_t`` where present (rows are targets, values are edge weights), else
+            ``data.edge_index`` with ``edge_weight`` and ``edge_attr``.
+        ptr: ``(num_parts + 1,)`` bounds of the partitions, as ``metis`` returns them.
+        batch_size: Partitions per batch.
+        bipartite: Whether ``adj_t`` is rectangular ``(B, n)`` or square ``(n, n)`` with empty rows
+            for halo nodes.
+        log: Print one line about what was prepared.
+        direction: ``'in'``: the halo holds every source of an edge into the batch. ``'both'``:
+            also every target of an edge out of it, and those edges, for operators that read both
+            ways.
+        input_nodes: Boolean mask or ids of the nodes that a loss is taken on. Adds
+            ``batch.input_mask`` (``(B,)``) and ``batch.loss_weight``.
+        drop_unlabelled: With ``input_nodes``: leave out partitions without any of them. Their
+            histories then age until the next refresh.
+        **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`.
+
+    Raises:
+        ValueError: If ``ptr`` does not bound the rows of ``data``, or features, labels or edge
+            attributes do not match the graph, or features hold NaN.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        ptr: Tensor,
+        batch_size: int = 1,
+        bipartite: bool = True,
+        log: bool = True,
+        *,
+        direction: str = 'in',
+        input_nodes: Tensor | None = None,
+        drop_unlabelled: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        who = type(self).__name__
+        teach_pyg()
+        if direction not in ('in', 'both'):
+            raise ValueError(
+                explain(who, "'direction' must be 'in' or 'both'", repr(direction),
+                        "Use 'both' for operators that also read out-neighbours.")
+            )  # fmt: skip
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                explain(who, "'batch_size' must be a positive number of partitions", batch_size,
+                        'Pass how many partitions to join in one batch.')
+            )  # fmt: skip
+        edges = to_edges(data, who=who)
+        self.ptr = check_ptr(who, ptr, edges.num_nodes)
+        self.data = data
+        self.bipartite = bipartite
+        self.graph = Graph(edges.edge_index, edges.num_nodes, scalar_weight(who, edges.weight))
+        self.node_attrs, self.edge_attrs = split_attributes(who, data, self.graph)
+        self.builder = BatchBuilder(self.graph, self.ptr, direction == 'both')
+        self.input_mask = as_mask(who, input_nodes, edges.num_nodes)
+        parts = torch.arange(self.ptr.numel() - 1)
+        if self.input_mask is not None and drop_unlabelled:
+            total = torch.cat([torch.zeros(1), self.input_mask.double().cumsum(0)])
+            parts = parts[total[self.ptr[1:]] > total[self.ptr[:-1]]]
+        if log:
+            print(
+                f'{who}: {edges.num_nodes:,} nodes and {self.graph.num_edges:,} edges in '
+                f'{parts.numel():,} partitions, {batch_size:,} per batch'
+            )
+        assemble = _Assemble(self.builder, self.node_attrs)
+        super().__init__(
+            parts.tolist(),  # type: ignore[arg-type]
+            batch_size=batch_size,
+            collate_fn=assemble,
+            **kwargs,
+        )
+
+    def __iter__(self) -> Iterator[SubgraphBatch]:  # type: ignore[override]
+        for raw in super().__iter__():
+            yield self._wrap(raw)
+
+    @property
+    def num_sweep_batches(self) -> int:
+        """Number of batches of :meth:`sweep`."""
+        return -(-(self.ptr.numel() - 1) // (self.batch_size or 1))
+
+    def sweep(self) -> Iterator[SubgraphBatch]:
+        """Every partition once, in order, in this process, whatever the sampler.
+
+        Draws no random numbers, so that an inference leaves the training's randomness alone.
+        """
+        parts = list(range(self.ptr.numel() - 1))
+        step = self.batch_size or 1
+        for start in range(0, len(parts), step):
+            yield self._wrap(self.collate_fn(parts[start : start + step]))
+
+    def _wrap(self, raw: dict[str, Any]) -> SubgraphBatch:
+        nodes = BatchNodes(*raw['nodes'])
+        slices = {key: EdgeSlice(*edges) for key, edges in raw['slices'].items()}
+        edges = BatchEdges(self.builder, raw['parts'], nodes, slices)
+        x = raw['attrs'].get('x')
+        dtype = x.dtype if x is not None and x.is_floating_point() else torch.get_default_dtype()
+        adj = Adjacency(edges, square=not self.bipartite, dtype=dtype)
+        if x is not None and x.dim() == 2 and x.is_floating_point():
+            adj.features = (x, x._version, self.node_attrs['x'])
+        batch = SubgraphBatch(adj_t=adj, **raw['attrs'])
+        batch.n_id, batch.offset, batch.count = nodes.n_id, nodes.offset, nodes.count
+        batch.batch_size = nodes.batch_size
+        batch.__dict__['_edge_attrs'] = self.edge_attrs
+        if self.input_mask is not None:
+            batch.input_mask = self.input_mask[nodes.n_id[: nodes.batch_size]]
+            total = max(int(self.input_mask.sum()), 1)
+            batch.loss_weight = int(batch.input_mask.sum()) / total
+        return batch
+
+
+class EvalSubgraphLoader(SubgraphLoader):
+    """A :class:`SubgraphLoader` that visits the partitions in order, each exactly once.
+
+    Args:
+        data, ptr, batch_size, bipartite, log: As in :class:`SubgraphLoader`.
+        **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`, without ``shuffle``.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        ptr: Tensor,
+        batch_size: int = 1,
+        bipartite: bool = True,
+        log: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.pop('shuffle', False):
+            raise ValueError(
+                explain('EvalSubgraphLoader', "'shuffle' must be False", True,
+                        'Use SubgraphLoader for training in random order.')
+            )  # fmt: skip
+        super().__init__(data, ptr, batch_size, bipartite, log, shuffle=False, **kwargs)
+
+
+def check_ptr(who: str, ptr: Tensor, num_nodes: int) -> Tensor:
+    """``ptr`` as int64 on the CPU, if it bounds ``num_nodes`` rows."""
+    ptr = torch.as_tensor(ptr).cpu()
+    fine = ptr.dim() == 1 and ptr.numel() >= 2 and not ptr.is_floating_point()
+    if not fine or ptr[0] != 0 or ptr[-1] != num_nodes or bool((ptr[1:] < ptr[:-1]).any()):
+        raise ValueError(
+            explain(who, f"'ptr' must rise from 0 to the {num_nodes} nodes of 'data'",
+                    f'shape {tuple(ptr.shape)} ending in {ptr[-1:].tolist()}',
+                    'Pass the ptr that metis returned for this graph.')
+        )  # fmt: skip
+    return ptr.long()
+
+
+def scalar_weight(who: str, weight: Tensor | None) -> Tensor | None:
+    """Edge weights that an adjacency can hold as values."""
+    if weight is None or weight.dim() > 1:
+        return None
+    if weight.requires_grad:
+        raise ValueError(
+            explain(who, 'edge weights must be constants', 'weights that require a gradient',
+                    'Detach them, or compute learned weights inside the model from '
+                    'batch.edge_attr and pass them with batch.edge_index.')
+        )  # fmt: skip
+    return weight
+
+
+def as_mask(who: str, nodes: Tensor | None, num_nodes: int) -> Tensor | None:
+    """A boolean mask from a mask or from ids."""
+    if nodes is None:
+        return None
+    nodes = nodes.cpu()
+    if nodes.dtype == torch.bool:
+        if nodes.shape != (num_nodes,):
+            raise ValueError(
+                explain(who, f"a mask as 'input_nodes' must have shape ({num_nodes},)",
+                        tuple(nodes.shape), 'Pick one split: data.train_mask[:, split].')
+            )  # fmt: skip
+        return nodes
+    if nodes.numel() and (int(nodes.min()) < 0 or int(nodes.max()) >= num_nodes):
+        raise ValueError(
+            explain(who, f"ids in 'input_nodes' must lie in [0, {num_nodes})",
+                    f'{int(nodes.min())} to {int(nodes.max())}',
+                    "Pass ids of the permuted data's nodes.")
+        )  # fmt: skip
+    mask = torch.zeros(num_nodes, dtype=torch.bool)
+    mask[nodes] = True
+    return mask
+
+
+def split_attributes(
+    who: str, data: Data, graph: Graph
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The node-level and the edge-level tensors of ``data``, checked against the graph."""
+    node: dict[str, Tensor] = {}
+    edge: dict[str, Tensor] = {}
+    adj_t_wins = data.get('adj_t') is not None
+    for name, value in data.to_dict().items():
+        if name in ('edge_index', 'adj_t') or not isinstance(value, Tensor) or value.dim() == 0:
+            continue
+        if name == 'edge_weight' and adj_t_wins:
+            continue  # the values of adj_t are the weights
+        if name in ('x', 'y', 'pos') or name.endswith('_mask'):
+            if value.size(0) != graph.num_nodes:
+                raise ValueError(
+                    explain(who, f"'data.{name}' must have one row per node "
+                            f'({graph.num_nodes})', f'{value.size(0)} rows',
+                            'Check that features, labels and edges describe the same graph.')
+                )  # fmt: skip
+            node[name] = value
+        elif name in ('edge_attr', 'edge_weight', 'edge_type'):
+            if value.size(0) != graph.num_edges:
+                raise ValueError(
+                    explain(who, f"'data.{name}' must have one row per edge "
+                            f'({graph.num_edges})', f'{value.size(0)} rows',
+                            'Check that edge attributes and edges describe the same graph.')
+                )  # fmt: skip
+            edge[name] = value
+        elif data.is_node_attr(name):
+            node[name] = value
+        elif data.is_edge_attr(name):
+            edge[name] = value
+    x = node.get('x')
+    if x is not None and x.is_floating_point():
+        bad = int(torch.isnan(x).sum())
+        if bad:
+            raise ValueError(
+                explain(who, "'data.x' must not hold NaN", f'{bad} NaN values',
+                        'Clean the features, e.g. data.x = data.x.nan_to_num().')
+            )  # fmt: skip
+    if edge and adj_t_wins and data.get('edge_index') is not None:
+        raise ValueError(
+            explain(who, "'data.adj_t' wins over 'data.edge_index', whose order edge attributes "
+                    'follow', f"both, and edge attributes {', '.join(sorted(edge))}",
+                    'Remove data.adj_t to use the attributes, or the attributes to use adj_t.')
+        )  # fmt: skip
+    if graph.edge_id is not None:
+        order = graph.edge_id
+        edge = {name: value.index_select(0, order) for name, value in edge.items()}
+    return node, edge

@@ -1,0 +1,81 @@
+"""Layers whose statistics reach over rows: which rows they may see on a batch."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+from .errors import explain
+
+# Their statistics span the whole graph, so no batch can compute them.
+_SPAN_THE_GRAPH = {
+    'GraphNorm', 'PairNorm', 'InstanceNorm', 'MeanSubtractionNorm', 'GraphSizeNorm',
+    'DiffGroupNorm', 'HANConv', 'InstanceNorm1d',
+}  # fmt: skip
+
+
+class BatchRowStatistics(TorchFunctionMode):
+    """While active, batch normalisation in training takes its statistics from batch rows only.
+
+    Halo rows are stale or empty. They are normalised with the statistics of the batch rows and
+    leave no trace in the running statistics.
+    """
+
+    def __init__(self, batch_size: int, num_nodes: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.num_nodes = num_nodes
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is not F.batch_norm:
+            return func(*args, **(kwargs or {}))
+        return self._batch_norm(*args, **(kwargs or {}))
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        rest = (running_mean, running_var, weight, bias, training, momentum, eps)
+        B = self.batch_size
+        if not training or input.size(0) != self.num_nodes or self.num_nodes == B:
+            return F.batch_norm(input, *rest)
+        batch = F.batch_norm(input[:B], *rest)
+        var, mean = torch.var_mean(input[:B], dim=0, unbiased=False)
+        halo = F.batch_norm(input[B:], mean, var, weight, bias, False, momentum, eps)
+        return torch.cat([batch, halo])
+
+
+def refuse_graph_statistics(who: str, modules: Iterable[tuple[str, torch.nn.Module]]) -> None:
+    """Raise for layers that no batch can compute, by name.
+
+    Raises:
+        ValueError: For layers whose statistics span the graph.
+    """
+    for name, module in modules:
+        kind = type(module).__name__
+        from_pyg = type(module).__module__.startswith(('torch_geometric.', 'torch.nn.'))
+        refused = from_pyg and kind in _SPAN_THE_GRAPH
+        if kind == 'LayerNorm' and getattr(module, 'mode', 'node') == 'graph':
+            refused, kind = True, "LayerNorm(mode='graph')"
+        if isinstance(module, _BatchNorm) and not module.track_running_stats:
+            refused, kind = True, f'{kind}(track_running_stats=False)'
+        if refused:
+            raise ValueError(
+                explain(who, 'a layer must be computable from a batch', f"{kind} at '{name}', "
+                        'whose statistics span the whole graph',
+                        'Use a row-wise norm (LayerNorm(mode="node"), torch.nn.LayerNorm) or '
+                        'BatchNorm with running statistics.')
+            )  # fmt: skip

@@ -1,0 +1,11 @@
+"""Parts of equal size drawn by chance: the baseline that every partitioner must beat."""
+
+import numpy as np
+
+from .simple_graph import Ints, SimpleGraph
+
+
+def random_parts(graph: SimpleGraph, num_parts: int, seed: int) -> Ints:
+    """Part of every node, ``(N,)``; sizes differ by at most one."""
+    part = np.arange(graph.num_nodes) % num_parts
+    return np.random.default_rng(seed).permutation(part)
