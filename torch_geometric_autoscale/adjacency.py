@@ -85,6 +85,11 @@ class Adjacency(Tensor):
         """Number of batch nodes ``B``; the first ``B`` rows and columns."""
         return self.edges.nodes.batch_size
 
+    @property
+    def weight(self) -> Tensor | None:
+        """The whole graph's edge weights, or ``None`` where it has none."""
+        return self.graph.variant(self.key).weight
+
     # Other forms #################################################################
 
     def with_(self, **changes: Any) -> 'Adjacency':
@@ -185,6 +190,10 @@ class Adjacency(Tensor):
             )
 
         return self._kept(('transpose', dtype, num_sources), compute)
+
+    def values(self) -> Tensor:  # type: ignore[override]
+        """Edge weights in this adjacency's type; ones where the graph has none. ``(E_b,)``."""
+        return self._values(self.dtype)
 
     def to_csr(self) -> Tensor:
         """A plain ``torch.sparse_csr`` tensor with 64-bit indices."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .adjacency import mark_halo_constant
+from .guard import passed_boundary
 
 
 class _ReplaceHalo(torch.autograd.Function):
@@ -36,4 +37,5 @@ def replace_halo(x: Tensor, rows: Tensor, batch_size: int) -> Tensor:
         rows: ``(n, C)`` whose rows from ``B`` on are filled; taken over by the result.
         batch_size: ``B``.
     """
-    return mark_halo_constant(_ReplaceHalo.apply(x, rows, batch_size))
+    out = _ReplaceHalo.apply(x, rows, batch_size)
+    return mark_halo_constant(passed_boundary(out))

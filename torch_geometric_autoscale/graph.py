@@ -11,7 +11,7 @@ from torch_geometric.nn.conv import gcn_conv
 
 from .errors import explain
 
-_original_gcn_norm = gcn_conv.gcn_norm
+original_gcn_norm = gcn_conv.gcn_norm
 
 VariantKey = Hashable
 
@@ -47,6 +47,7 @@ class Graph:
         self._variants: dict[VariantKey, Graph] = {}
         self._product: tuple[Tensor, int, Tensor] | None = None
         self._fingerprint: str | None = None
+        self._max_degree: int | None = None
 
     @property
     def num_edges(self) -> int:
@@ -61,6 +62,14 @@ class Graph:
                 digest.update(part.numpy().data)
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+    @property
+    def max_degree(self) -> int:
+        """The largest number of edges into one node."""
+        if self._max_degree is None:
+            degree = self.rowptr[1:] - self.rowptr[:-1]
+            self._max_degree = int(degree.max()) if degree.numel() else 0
+        return self._max_degree
 
     def target(self) -> Tensor:
         """The target of every edge, ``(E,)`` int64."""
@@ -108,7 +117,7 @@ class Graph:
         key = ('gcn_norm', improved, add_self_loops, str(dtype), weighted)
         if key not in self._variants:
             weight = self.values(dtype) if weighted else None
-            edge_index, weight = _original_gcn_norm(
+            edge_index, weight = original_gcn_norm(
                 self.edge_index(), weight, self.num_nodes, improved, add_self_loops,
                 'source_to_target', dtype,
             )  # fmt: skip

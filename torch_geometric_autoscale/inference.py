@@ -20,11 +20,11 @@ from torch_geometric.nn import MessagePassing
 
 from .calls import BatchCall, batch_call
 from .errors import explain
+from .guard import Guard, Propagated
 from .history import History
 from .loader import SubgraphBatch, SubgraphLoader
 from .norms import refuse_graph_statistics
 from .progress import progress
-from .provenance import Provenance
 
 _BOUNDARY = 'boundary'
 _UNIT = 'unit'
@@ -96,7 +96,7 @@ class LayerwiseInference:
         self._position = 0
         self._phase = -1  # tracing
         self._batch: Any = None
-        self._provenance: Provenance | None = None
+        self._provenance: Guard | None = None
 
     # The phases ##################################################################
 
@@ -190,18 +190,26 @@ class LayerwiseInference:
     def _trace(self) -> None:
         self._phase, self.steps = -1, []
         batch = next(iter(self.loader.sweep()))
-        with Provenance() as self._provenance:
+        self._provenance = Guard()
+        with self._provenance.watching(self.model):
             out = self._replay(batch)
             out = out[0] if isinstance(out, tuple) and out else out
-            self.output_reads = self._provenance.of(out)
+            self.output_reads = self._reads(out)
         self._provenance = None
+
+    def _reads(self, *values: Any) -> frozenset[int]:
+        assert self._provenance is not None
+        return frozenset(mark for mark in self._provenance.of(*values) if isinstance(mark, int))
 
     def _record(self, step: Step, value: Tensor, batch_size: int) -> Tensor:
         assert self._provenance is not None
+        marks: set[Any] = set()
+        if step.kind == _UNIT:  # a boundary makes halo rows right, a unit does not
+            marks = {m for m in self._provenance.of(value) if isinstance(m, Propagated)}
         step.on_batch = value.size(0) == batch_size
         step.tail, step.dtype = tuple(value.shape[1:]), value.dtype
         self.steps.append(step)
-        return self._provenance.mark(value, len(self.steps) - 1)
+        return self._provenance.mark(value, {len(self.steps) - 1, *marks})
 
     # Steps #######################################################################
 
@@ -209,10 +217,8 @@ class LayerwiseInference:
         """Answer a boundary: exact rows for all nodes of the batch, ``(n, C)``."""
         batch = self._batch
         if self._phase < 0:
-            assert self._provenance is not None
-            step = Step(_BOUNDARY, self._provenance.of(x), history=history)
+            step = Step(_BOUNDARY, self._reads(x), history=history)
             rows = x.new_zeros((batch.num_nodes, *x.shape[1:]))
-            rows[: batch.batch_size] = x[: batch.batch_size]
             return self._record(step, rows, -1)
         step = self._next(_BOUNDARY, None)
         boundary_number = sum(s.kind == _BOUNDARY for s in self.steps[: self._position])
@@ -235,8 +241,7 @@ class LayerwiseInference:
 
     def _unit(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         if self._phase < 0:
-            assert self._provenance is not None
-            step = Step(_UNIT, self._provenance.of(args, kwargs), module=module)
+            step = Step(_UNIT, self._reads(args, kwargs), module=module)
             value = self._compute(module, args, kwargs)
             if _is_rows(value, self._batch):
                 value = self._record(step, value, self._batch.batch_size)

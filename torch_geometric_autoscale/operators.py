@@ -1,33 +1,47 @@
 """What PyG's operators need to know about a batch's :class:`Adjacency`.
 
-Three things go wrong when an unmodified operator meets a part of a graph, and all are mended here,
-at the two places every operator passes through:
+Unmodified operators go wrong on a part of a graph in four ways. All are mended here, at the places
+every operator passes through:
 
-* ``gcn_norm`` would count degrees in the batch, where halo nodes have too few. On an
-  :class:`Adjacency` it is answered from the whole graph.
+* ``gcn_norm`` would count degrees in the batch, where halo nodes have too few. On a batch it is
+  answered from the whole graph.
 * Most operators called with one ``x`` expect a square matrix. On a rectangular adjacency they are
   given the pair ``(x, x[:B])`` where that is known to mean the same, else the square form, whose
   extra rows are dropped again.
-* ``GCNConv`` multiplies by its weight before it aggregates. Where a layer does not narrow, the
-  other order does the same on fewer rows.
+* Operators that rewrite a sparse matrix (PyG's way to add self-loops merges duplicate edges) or
+  have no sparse path are given the batch's ``edge_index``.
+* Aggregations over padded sequences (``LSTMAggregation``) depend on the largest degree, which is
+  that of the whole graph.
 
-An operator that meets no :class:`Adjacency` runs exactly as PyG wrote it.
+Beyond that, ``GCNConv`` multiplies by its weight before it aggregates; where a layer does not
+narrow, the other order does the same on fewer rows. An operator that meets neither an
+:class:`Adjacency` nor a batch's ``edge_index`` runs exactly as PyG wrote it.
 """
 
+import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
+from torch_geometric.nn import Aggregation, MessagePassing
 from torch_geometric.nn import conv as pyg
 from torch_geometric.nn.conv import gcn_conv
 
-from .adjacency import Adjacency, adjacency_of, weight_of
+from .adjacency import Adjacency, adjacency_of, tag_edge_index, weight_of
 from .calls import current_call
 from .errors import explain
-from .graph import _original_gcn_norm
+from .graph import original_gcn_norm
+from .guard import guard_operator
 
+# Hand a sparse matrix straight to their propagation, or to gcn_norm first.
+_SPARSE = (
+    pyg.GCNConv, pyg.GCN2Conv, pyg.SAGEConv, pyg.GINConv, pyg.GraphConv, pyg.SGConv, pyg.TAGConv,
+    pyg.SSGConv, pyg.LGConv, pyg.APPNP, pyg.ARMAConv, pyg.MixHopConv,
+)  # fmt: skip
 # Exact for a rectangular adjacency as they are: they return one row per row of the adjacency.
 _RECTANGULAR = (pyg.GCNConv, pyg.GCN2Conv)
 # Mean the same for x and for the pair (x, x[:B]), and then compute B rows only.
@@ -36,15 +50,115 @@ _PAIRS = (
     pyg.TransformerConv, pyg.LEConv,
 )  # fmt: skip
 
+_original_to_dense_batch = Aggregation.to_dense_batch
+_running: ContextVar[Adjacency | None] = ContextVar('running_operator', default=None)
+
 
 def teach_pyg() -> None:
-    """Make PyG's operators accept an :class:`Adjacency`; done once, when one is first needed."""
+    """Make PyG's operators understand batches; done once, when one is first needed."""
     if MessagePassing.__call__ is not _call_operator:
         MessagePassing.__call__ = _call_operator  # type: ignore[method-assign]
+        Aggregation.to_dense_batch = _to_dense_batch  # type: ignore[method-assign]
     for module in list(sys.modules.values()):
-        if getattr(module, 'gcn_norm', None) is _original_gcn_norm:
+        if getattr(module, 'gcn_norm', None) is original_gcn_norm:
             module.gcn_norm = _gcn_norm  # type: ignore[attr-defined]
     gcn_conv.gcn_norm = _gcn_norm
+
+
+# Operator calls ##################################################################
+
+
+def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
+    call = torch.nn.Module.__call__
+    values = [*args, *kwargs.values()]
+    adj = next((value for value in values if isinstance(value, Adjacency)), None)
+    if adj is None:
+        adj = next((a for a in map(adjacency_of, values) if a is not None), None)
+        if adj is None:
+            return call(self, *args, **kwargs)
+        _refuse_cached(self)
+        with _operator_on(adj), guard_operator(self):
+            return call(self, *args, **kwargs)
+    with _operator_on(adj), guard_operator(self):
+        if type(self) is pyg.GCNConv and len(values) == 2 and _is_unobserved(self):
+            x = next(value for value in values if value is not adj)
+            if isinstance(x, Tensor) and x.dim() == 2:
+                return _gcn(self, x, adj)
+        _refuse_cached(self)
+        return _call_in_form(self, adj, args, kwargs)
+
+
+def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) -> Any:
+    """Call an operator with the adjacency, or its edges, in the form that it understands."""
+    call = torch.nn.Module.__call__
+    first = args[0] if args else kwargs.get('x')
+    takes_matrix = type(self) in _SPARSE or (self.fuse and not _is_pyg(self))
+    single = _has_rows(self, first, adj.size(1)) and not isinstance(first, (tuple, list))
+    if type(self) in _RECTANGULAR or (adj.is_square and takes_matrix):
+        form = adj
+    elif single and not adj.is_square and type(self) not in _PAIRS:
+        form = adj.square()
+    else:
+        form = adj
+    pair = form is adj and single and not adj.is_square and type(self) in _PAIRS
+    if pair:
+        x = (first, first.narrow(self.node_dim, 0, adj.size(0)))
+        if args:
+            args = (x, *args[1:])
+        else:
+            kwargs = {**kwargs, 'x': x}
+    edges: Any = form
+    if not takes_matrix:
+        weight = None if form.weight is None else form.values()
+        edges = tag_edge_index(form.edge_index(), form, weight)
+        parameters = inspect.signature(self.forward).parameters
+        if weight is not None and 'edge_weight' in parameters and not _gives_weight(self, args):
+            kwargs.setdefault('edge_weight', weight)
+    args = tuple(edges if value is adj else value for value in args)
+    kwargs = {name: edges if value is adj else value for name, value in kwargs.items()}
+    out = call(self, *args, **kwargs)
+    if form is adj:
+        return out
+    if isinstance(out, tuple) and _has_rows(self, out[0], form.size(0)):
+        return (out[0].narrow(self.node_dim, 0, adj.size(0)), *out[1:])
+    if _has_rows(self, out, form.size(0)):
+        return out.narrow(self.node_dim, 0, adj.size(0))
+    return out
+
+
+def _gives_weight(self: MessagePassing, args: Any) -> bool:
+    names = list(inspect.signature(self.forward).parameters)
+    return 'edge_weight' in names[: len(args)]
+
+
+def _is_pyg(module: torch.nn.Module) -> bool:
+    return type(module).__module__.startswith('torch_geometric.')
+
+
+def _has_rows(self: MessagePassing, value: Any, rows: int) -> bool:
+    at = self.node_dim
+    return isinstance(value, Tensor) and value.dim() >= -at and value.size(at) == rows
+
+
+def _refuse_cached(module: MessagePassing) -> None:
+    if getattr(module, 'cached', False):
+        raise ValueError(
+            explain(type(module).__name__, "'cached' must be False on batches", 'cached=True',
+                    'It would keep the first batch and use it for every other; the normalisation '
+                    'of the whole graph is kept between batches anyway.')
+        )  # fmt: skip
+
+
+@contextmanager
+def _operator_on(adj: Adjacency) -> Iterator[None]:
+    token = _running.set(adj)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+# GCN normalisation ###############################################################
 
 
 def _gcn_norm(
@@ -56,33 +170,19 @@ def _gcn_norm(
     flow: str = 'source_to_target',
     dtype: torch.dtype | None = None,
 ) -> Any:
-    """PyG's ``gcn_norm``, answered from the whole graph for a batch's adjacency."""
+    """PyG's ``gcn_norm``, answered from the whole graph for a batch's edges."""
     if isinstance(edge_index, Adjacency):
         if edge_weight is not None:
             raise ValueError(
                 explain('gcn_norm', "edge weights are the values of 'adj_t'", "'edge_weight' too",
                         "Set data.edge_weight (or adj_t's values) before making the loader.")
             )  # fmt: skip
-        dtype = dtype or edge_index.dtype
-        return edge_index.gcn_norm(improved, add_self_loops, dtype), None
+        return edge_index.gcn_norm(improved, add_self_loops, dtype or edge_index.dtype), None
     adj = adjacency_of(edge_index)
-    if adj is not None or current_call() is not None:
-        return _gcn_norm_of_edges(edge_index, edge_weight, adj, improved, add_self_loops, flow, dtype)
-    return _original_gcn_norm(
-        edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype
-    )
-
-
-def _gcn_norm_of_edges(
-    edge_index: Tensor,
-    edge_weight: Tensor | None,
-    adj: Adjacency | None,
-    improved: bool,
-    add_self_loops: bool,
-    flow: str,
-    dtype: torch.dtype | None,
-) -> tuple[Tensor, Tensor]:
-    """The whole graph's normalisation for a batch's ``edge_index``."""
+    if adj is None and current_call() is None:
+        return original_gcn_norm(
+            edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype
+        )
     weight_is_known = edge_weight is None or edge_weight is weight_of(edge_index)
     if adj is None or not weight_is_known or flow != 'source_to_target':
         came = 'edges that no loader of this library made'
@@ -94,60 +194,10 @@ def _gcn_norm_of_edges(
                     came, 'Pass batch.adj_t or batch.edge_index as they are, or normalise the '
                     'whole graph first and use normalize=False.')
         )  # fmt: skip
-    if edge_weight is None and adj.graph.weight is not None:
+    if edge_weight is None and adj.weight is not None:
         adj = adj.without_weight()
-    normalised = adj.square().gcn_norm(improved, add_self_loops, dtype or adj.dtype)
-    return normalised.edge_index(), normalised._values(normalised.dtype)
-
-
-def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
-    call = torch.nn.Module.__call__
-    values = [*args, *kwargs.values()]
-    adj = next((value for value in values if isinstance(value, Adjacency)), None)
-    if adj is None:
-        if getattr(self, 'cached', False) and any(map(adjacency_of, values)):
-            _refuse_cached(self)
-        return call(self, *args, **kwargs)
-    if type(self) is pyg.GCNConv and len(values) == 2 and _is_unobserved(self):
-        x = next(value for value in values if value is not adj)
-        if isinstance(x, Tensor) and x.dim() == 2:
-            return _gcn(self, x, adj)
-    if getattr(self, 'cached', False):
-        _refuse_cached(self)
-    if adj.is_square or type(self) in _RECTANGULAR:
-        return call(self, *args, **kwargs)
-
-    def is_node_rows(value: Any) -> bool:
-        rows_at = self.node_dim
-        if not isinstance(value, Tensor) or isinstance(value, Adjacency) or value.dim() < 1:
-            return False
-        return value.dim() >= -rows_at and value.size(rows_at) == adj.size(1)
-
-    first = args[0] if args else kwargs.get('x')
-    if not is_node_rows(first):  # already a pair, or something only the operator understands
-        return call(self, *args, **kwargs)
-    if type(self) in _PAIRS:
-        pair = (first, first.narrow(self.node_dim, 0, adj.size(0)))  # type: ignore[union-attr]
-        if args:
-            return call(self, pair, *args[1:], **kwargs)
-        return call(self, **{**kwargs, 'x': pair})
-    square = adj.square()
-    args = tuple(square if value is adj else value for value in args)
-    kwargs = {name: square if value is adj else value for name, value in kwargs.items()}
-    out = call(self, *args, **kwargs)
-    if is_node_rows(out):
-        return out.narrow(self.node_dim, 0, adj.size(0))
-    if isinstance(out, tuple) and is_node_rows(out[0]):
-        return (out[0].narrow(self.node_dim, 0, adj.size(0)), *out[1:])
-    return out
-
-
-def _refuse_cached(module: MessagePassing) -> None:
-    raise ValueError(
-        explain(type(module).__name__, "'cached' must be False on batches", 'cached=True',
-                'It would keep the first batch and use it for every other; the normalisation of '
-                'the whole graph is kept between batches anyway.')
-    )  # fmt: skip
+    normalised = adj.gcn_norm(improved, add_self_loops, dtype or adj.dtype)
+    return normalised.edge_index(), normalised.values()
 
 
 def _is_unobserved(module: MessagePassing) -> bool:
@@ -155,8 +205,7 @@ def _is_unobserved(module: MessagePassing) -> bool:
     hooks: list[Any] = [value for name, value in vars(module).items() if name.endswith('_hooks')]
     return (
         not any(hooks)
-        and 'forward' not in vars(module)
-        and 'propagate' not in vars(module)
+        and not {'forward', 'propagate', '_call_impl'} & vars(module).keys()
         and not module.explain
         and module.flow == 'source_to_target'
         and module.decomposed_layers == 1
@@ -174,3 +223,24 @@ def _gcn(conv: Any, x: Tensor, adj: Adjacency) -> Tensor:
         out = adj.propagate(conv.lin(x))
     return out if conv.bias is None else out + conv.bias
 
+
+# Aggregations over padded sequences ##############################################
+
+
+def _to_dense_batch(
+    self: Aggregation,
+    x: Tensor,
+    index: Tensor | None = None,
+    ptr: Tensor | None = None,
+    dim_size: int | None = None,
+    dim: int = -2,
+    fill_value: float = 0.0,
+    max_num_elements: int | None = None,
+) -> Any:
+    adj = _running.get()
+    if max_num_elements is None and adj is not None and index is not None:
+        here = int(torch.bincount(index).max()) if index.numel() else 0
+        max_num_elements = max(adj.graph.max_degree, here)
+    return _original_to_dense_batch(
+        self, x, index, ptr, dim_size, dim, fill_value, max_num_elements
+    )

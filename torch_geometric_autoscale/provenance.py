@@ -1,6 +1,6 @@
 """Which recorded values a tensor was computed from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -18,19 +18,23 @@ class Provenance(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sources: dict[int, frozenset[int]] = {}
+        self._sources: dict[int, frozenset[Hashable]] = {}
 
-    def of(self, *values: Any) -> frozenset[int]:
+    def of(self, *values: Any) -> frozenset[Hashable]:
         """The marks that ``values`` (tensors, or containers of tensors) depend on."""
         keys = [_storage(leaf) for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
         return frozenset().union(*(self._sources.get(key, frozenset()) for key in keys))
 
-    def mark(self, value: Tensor, mark: int) -> Tensor:
-        """Start a new provenance: from here on ``value`` depends on ``mark`` alone."""
+    def mark(self, value: Tensor, marks: Iterable[Hashable]) -> Tensor:
+        """Start a new provenance: from here on the result depends on ``marks`` alone."""
         with torch._C._DisableTorchDispatch():
             value = value.clone()  # its own storage, shared with no other value
-        self._sources[_storage(value)] = frozenset([mark])
+        self._sources[_storage(value)] = frozenset(marks)
         return value
+
+    def forget(self, value: Tensor) -> None:
+        """From here on ``value`` depends on nothing."""
+        self._sources[_storage(value)] = frozenset()
 
     def __torch_dispatch__(
         self, func: Callable, types: Any, args: Any = (), kwargs: Any = None

@@ -12,6 +12,7 @@ from .boundary import replace_halo
 from .calls import BatchCall, batch_call, current_call
 from .errors import explain
 from .graph import check_same_graph
+from .guard import guard_model
 from .history import History
 from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphBatch, SubgraphLoader
@@ -89,7 +90,7 @@ class ScalableGNN(torch.nn.Module):
         if call is None or current_replay() is not None:
             return super().__call__(**arguments)
         self._check_call(arguments, call)
-        with batch_call(call):
+        with batch_call(call), guard_model(self):
             if self.training and call.batch_size < call.num_nodes:
                 with BatchRowStatistics(call.batch_size, call.num_nodes):
                     out = super().__call__(**arguments)

@@ -70,7 +70,7 @@ def load(folder: Path, key: str, num_nodes: int, num_parts: int) -> tuple[Tensor
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
             perm = check_perm(torch.from_numpy(arrays['perm']), num_nodes, 'cache')
             ptr = check_ptr(torch.from_numpy(arrays['ptr']), num_nodes, 'cache')
             checksum = arrays['checksum']

@@ -232,6 +232,16 @@ def _run(
             )
         )
     options = {**backend.defaults, **options}
+    num_threads = options.get('num_threads', 1)
+    if type(num_threads) is not int or num_threads < 1:
+        raise ValueError(
+            explain(
+                who,
+                "'num_threads' must be a positive integer",
+                repr(num_threads),
+                'Pass 1 for the same result on every call.',
+            )
+        )
     edges = to_edges(graph, num_nodes, who)
     num_parts = check_num_parts(num_parts, edges.num_nodes, who)
     seed = _check_seed(seed, who)

@@ -54,7 +54,4 @@ def grow(level: Level, num_parts: int, rng: np.random.Generator) -> Ints:
                     tied[neighbour] = tied.get(neighbour, 0.0) + share[edge]
                     heapq.heappush(frontier, (-tied[neighbour], neighbour))
         free -= load
-    result = np.array(part, dtype=np.int64)
-    left = np.flatnonzero(result < 0)
-    result[left] = np.arange(len(left)) % num_parts
-    return result
+    return np.array(part, dtype=np.int64)

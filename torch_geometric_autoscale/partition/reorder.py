@@ -11,7 +11,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.data import Batch, Data
 
 from ..errors import explain
-from ..graph_input import is_sparse_matrix, to_edges
+from ..graph_input import is_sparse_matrix, is_sparse_tensor, to_edges
 from .contract import check_perm
 from .matrices import permute_matrix
 
@@ -115,7 +115,16 @@ def _check_graph(data: Data, who: str) -> int:
 def _level(data: Data, key: str, num_nodes: int, who: str) -> str:
     value = data[key]
     cat_dim = data.__cat_dim__(key, value)
-    if is_sparse_matrix(value) and isinstance(cat_dim, tuple):
+    if is_sparse_tensor(value) and 'adj' not in key:
+        raise TypeError(
+            explain(
+                who,
+                f"'{key}' must not be a SparseTensor unless it is an adjacency",
+                f'sizes {tuple(value.sparse_sizes())}',
+                "Convert it with 'to_torch_sparse_csr_tensor()'.",
+            )
+        )
+    if is_sparse_tensor(value) or (is_sparse_matrix(value) and isinstance(cat_dim, tuple)):
         to_edges(value, num_nodes, who)  # raises unless square and of this graph
         return 'matrix'
     square = isinstance(value, Tensor) and value.shape[-2:] == (num_nodes, num_nodes)
