@@ -1,8 +1,13 @@
 """Train graph neural networks on graphs larger than device memory with historical embeddings."""
 
+from . import models
 from ._version import __version__
+from .datasets import get_data
 from .history import History
 from .loader import EvalSubgraphLoader, SubgraphBatch, SubgraphLoader
+from .metrics import compute_micro_f1, gen_masks
+from .normalize import gcn_normalize
+from .ops import dropout, fast_dropout
 from .partition import metis, partition_quality, permute
 from .scalable import ScalableGNN
 
@@ -13,7 +18,14 @@ __all__ = [
     'SubgraphBatch',
     'SubgraphLoader',
     '__version__',
+    'compute_micro_f1',
+    'dropout',
+    'fast_dropout',
+    'gcn_normalize',
+    'gen_masks',
+    'get_data',
     'metis',
+    'models',
     'partition_quality',
     'permute',
 ]

@@ -70,6 +70,7 @@ class Adjacency(Tensor):
         self.edges, self.key, self.is_square = edges, key, square
         self._cache: dict[Any, Any] = {}
         self.features = None
+        self._own_values: Tensor | None = None
         return self
 
     layout = property(lambda self: torch.sparse_csr)  # type: ignore[assignment]
@@ -88,6 +89,8 @@ class Adjacency(Tensor):
     @property
     def weight(self) -> Tensor | None:
         """The whole graph's edge weights, or ``None`` where it has none."""
+        if self._own_values is not None:
+            return self._own_values
         return self.graph.variant(self.key).weight
 
     # Other forms #################################################################
@@ -100,6 +103,10 @@ class Adjacency(Tensor):
         form = {**current, **changes}
         if form == current:
             return self
+        if self._own_values is not None:
+            other = Adjacency(self.edges, **form)
+            other._own_values = self._own_values
+            return other
         name = tuple(form.items())
         if name not in self._cache:
             other = Adjacency(self.edges, **form)
@@ -108,16 +115,24 @@ class Adjacency(Tensor):
             self._cache[name] = other
         return self._cache[name]
 
+    def with_values(self, values: Tensor) -> 'Adjacency':
+        """The same edges with other constant values, ``(E_b,)``; it cannot be normalised."""
+        other = Adjacency(self.edges, self.key, self.is_square, self.dtype, self.device)
+        other._cache['arrays'] = self._arrays()
+        other._own_values = values.detach()
+        return other
+
     def square(self) -> 'Adjacency':
         """The ``(n, n)`` form; rows of halo nodes are empty."""
         return self.with_(square=True)
 
     def gcn_norm(self, improved: bool, add_self_loops: bool, dtype: torch.dtype) -> 'Adjacency':
         """This batch's rows of the normalised *whole* graph."""
-        if self.key not in (None, 'unweighted'):
+        if self.key not in (None, 'unweighted') or self._own_values is not None:
             raise ValueError(
-                explain('gcn_norm', 'an adjacency is normalised once', self.key,
-                        'Pass the adjacency of the batch as the loader gave it.')
+                explain('gcn_norm', 'only the adjacency that the loader gave can be normalised',
+                        self.key or 'an adjacency with values of its own',
+                        'Normalise first, then drop edges; or use normalize=False.')
             )  # fmt: skip
         key = self.graph.gcn_norm(improved, add_self_loops, dtype, self.key is None)
         return self.with_(key=key, dtype=dtype)
@@ -151,7 +166,9 @@ class Adjacency(Tensor):
     def _values(self, dtype: torch.dtype) -> Tensor:
         def compute() -> Tensor:
             _, col = self._arrays()
-            weight = self.edges.slice(self.key).weight
+            weight = self._own_values
+            if weight is None:
+                weight = self.edges.slice(self.key).weight
             if weight is None:
                 return torch.ones(col.numel(), dtype=dtype, device=self.device)
             return weight[: col.numel()].to(self.device, dtype)

@@ -4,7 +4,7 @@ import importlib.metadata
 
 import numpy as np
 
-from ..errors import missing_package
+from ..errors import explain
 from .simple_graph import Ints, SimpleGraph
 
 
@@ -14,8 +14,13 @@ def metis_version(who: str) -> str:
         import pymetis  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            missing_package(who, 'pymetis', 'full')
-            + " Or call 'partition' with method='auto', which then uses another partitioner."
+            explain(
+                who,
+                "the package 'pymetis' is needed",
+                'none installed',
+                "Install it with 'pip install pymetis', or call 'partition' with method='auto', "
+                'which then takes another partitioner.',
+            )
         ) from error
     return importlib.metadata.version('pymetis')
 

@@ -132,7 +132,9 @@ def rebalance(
             break
         part = part.copy()
         room = np.maximum(capacity - load, 0)
-        leaving = heavy[part]
+        leaving = heavy[part] & (level.node_weight <= room.max())
+        if not leaving.any():
+            break
         ties = connections(level, part, num_parts, np.flatnonzero(leaving[level.source]))
         node, label, weight = ties
         own = np.zeros(level.num_nodes, dtype=np.int64)

@@ -1,0 +1,106 @@
+"""What a training run leaves behind, in plain numbers."""
+
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .settings import TrainSettings
+
+
+@dataclass
+class Epoch:
+    """One epoch.
+
+    Attributes:
+        epoch: Its number, from 1.
+        loss: Mean training loss of its steps, each node counted once; ``None`` without a step.
+        steps: Batches with a step.
+        skipped: Batches without a training node: run forward, no step.
+        seconds: Building batches and taking steps.
+        eval_seconds: Refresh and exact evaluation.
+        elapsed: Seconds of training since its start, at the end of this epoch.
+        train, val, test: Exact micro F1 in percent, where this epoch was evaluated.
+    """
+
+    epoch: int
+    loss: float | None = None
+    steps: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    eval_seconds: float = 0.0
+    elapsed: float = 0.0
+    train: float | None = None
+    val: float | None = None
+    test: float | None = None
+
+
+@dataclass
+class Run:
+    """What came out of a training.
+
+    Attributes:
+        mode: ``'gas'`` or ``'full'``.
+        seed: Its seed.
+        epochs: Every epoch that was finished.
+        best: The first epoch with the best validation score, or ``None`` if none was evaluated.
+        interrupted: Whether Ctrl-C ended it early.
+        step_peak_bytes: Peak memory of a step, if measured.
+        halo_per_batch_node: Mean of halo rows over batch rows of the batches trained on.
+        fingerprint: Of the graph that was trained on, in its permuted order.
+        settings: What it was told.
+    """
+
+    mode: str
+    seed: int
+    settings: TrainSettings
+    epochs: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    interrupted: bool = False
+    step_peak_bytes: int | None = None
+    halo_per_batch_node: float = 0.0
+    fingerprint: str = ''
+
+    @property
+    def test(self) -> float | None:
+        """Test score in percent at the best validation epoch."""
+        return self.best.test if self.best is not None else None
+
+    @property
+    def val(self) -> float | None:
+        """Best validation score in percent."""
+        return self.best.val if self.best is not None else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, evaluations included."""
+        return self.epochs[-1].elapsed if self.epochs else 0.0
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """Median over epochs, evaluations left out."""
+        return statistics.median(e.seconds for e in self.epochs) if self.epochs else None
+
+    @property
+    def seconds_per_evaluation(self) -> float | None:
+        """Median over evaluated epochs."""
+        times = [e.eval_seconds for e in self.epochs if e.val is not None]
+        return statistics.median(times) if times else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as it stands in ``record.json``."""
+        return {
+            'mode': self.mode,
+            'seed': self.seed,
+            'test': self.test,
+            'val': self.val,
+            'best_epoch': self.best.epoch if self.best is not None else None,
+            'seconds': self.seconds,
+            'seconds_per_epoch': self.seconds_per_epoch,
+            'seconds_per_evaluation': self.seconds_per_evaluation,
+            'step_peak_bytes': self.step_peak_bytes,
+            'halo_per_batch_node': self.halo_per_batch_node,
+            'skipped_batches': sum(epoch.skipped for epoch in self.epochs),
+            'interrupted': self.interrupted,
+            'settings': asdict(self.settings),
+            'epochs': [asdict(epoch) for epoch in self.epochs],
+        }

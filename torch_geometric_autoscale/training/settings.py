@@ -1,0 +1,105 @@
+"""What a training run can be told."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import explain
+
+MODES = ('gas', 'full')
+LOSS_WEIGHTINGS = ('mean', 'full')
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one run; the model and the graph are passed beside them.
+
+    Attributes:
+        mode: ``'gas'``: mini-batches with histories. ``'full'``: one batch of every partition,
+            which is the full-batch gradient on the same kernels.
+        epochs: Number of epochs, or ``None``: until ``max_seconds`` are over.
+        max_seconds: Seconds of training after which no further epoch begins: building batches,
+            steps, refreshes and evaluations count, partitioning does not.
+        batch_size: Partitions per batch, for ``'gas'``.
+        max_steps: Batches with a step after which an epoch ends early, for ``'gas'``.
+        num_workers: Processes that build batches, for ``'gas'``.
+        lr: Learning rate of Adam.
+        reg_weight_decay: Weight decay of the model's ``reg_modules``, or of all its parameters
+            where it does not tell them apart.
+        nonreg_weight_decay: Weight decay of all other parameters.
+        grad_norm: Clip gradients to this norm; ``None``: leave them.
+        eval_every: Epochs between exact evaluations, each of which refreshes every history. The
+            last epoch is always evaluated.
+        loss_weighting: ``'mean'``: each batch's step follows the mean loss of its training nodes
+            (as in the paper's scripts). ``'full'``: that mean times the batch's share of all
+            training nodes, so that the gradients of an epoch add up to that of the full loss.
+        drop_unlabelled: Leave out partitions without a training node. Else a batch without any
+            is run forward, so that its rows stay fresh, and takes no step.
+        measure_memory: Measure the peak memory of a step, on a copy, before training.
+        seed: Seed of the order of batches and of dropout.
+    """
+
+    mode: str = 'gas'
+    epochs: int | None = 100
+    max_seconds: float | None = None
+    batch_size: int = 1
+    max_steps: int | None = None
+    num_workers: int = 0
+    lr: float = 0.01
+    reg_weight_decay: float = 0.0
+    nonreg_weight_decay: float = 0.0
+    grad_norm: float | None = None
+    eval_every: int = 1
+    loss_weighting: str = 'mean'
+    drop_unlabelled: bool = False
+    measure_memory: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice('mode', self.mode, MODES)
+        _check_choice('loss_weighting', self.loss_weighting, LOSS_WEIGHTINGS)
+        for name in ('epochs', 'batch_size', 'max_steps', 'eval_every'):
+            _check_whole(name, getattr(self, name), least=1, optional=name in _OPTIONAL)
+        for name in ('num_workers', 'seed'):
+            _check_whole(name, getattr(self, name), least=0)
+        for name in ('lr', 'max_seconds', 'grad_norm'):
+            _check_number(name, getattr(self, name), above=True, optional=name in _OPTIONAL)
+        for name in ('reg_weight_decay', 'nonreg_weight_decay'):
+            _check_number(name, getattr(self, name), above=False)
+        if self.epochs is None and self.max_seconds is None:
+            raise ValueError(
+                explain('TrainSettings', "one of 'epochs' and 'max_seconds' must end the training",
+                        'neither', 'Pass a number of epochs or of seconds.')
+            )  # fmt: skip
+
+
+_OPTIONAL = ('epochs', 'max_steps', 'max_seconds', 'grad_norm')
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            explain('TrainSettings', f"'{name}' must be one of {', '.join(choices)}",
+                    repr(value), 'Pass one of them.')
+        )  # fmt: skip
+
+
+def _check_whole(name: str, value: Any, least: int, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            explain('TrainSettings', f"'{name}' must be a whole number from {least} on",
+                    repr(value), 'Pass such a number' + (', or none.' if optional else '.'))
+        )  # fmt: skip
+
+
+def _check_number(name: str, value: Any, above: bool, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (value > 0 if above else value >= 0) or value == float('inf'):
+        rule = 'a positive number' if above else 'a number, not negative'
+        raise ValueError(
+            explain('TrainSettings', f"'{name}' must be {rule}", repr(value),
+                    'Pass such a number' + (', or none.' if optional else '.'))
+        )  # fmt: skip
