@@ -117,6 +117,12 @@ class Adjacency(Tensor):
 
     def with_values(self, values: Tensor) -> 'Adjacency':
         """The same edges with other constant values, ``(E_b,)``; it cannot be normalised."""
+        num_edges = self._arrays()[1].numel()
+        if values.shape != (num_edges,):
+            raise ValueError(
+                explain('adj_t', f"'values' must have shape ({num_edges},), one per edge",
+                        tuple(values.shape), 'Compute them from adj_t.values().')
+            )  # fmt: skip
         other = Adjacency(self.edges, self.key, self.is_square, self.dtype, self.device)
         other._cache['arrays'] = self._arrays()
         other._own_values = values.detach()
@@ -145,7 +151,8 @@ class Adjacency(Tensor):
 
     def _kept(self, name: Any, compute: Callable[[], Any]) -> Any:
         if name not in self._cache:
-            self._cache[name] = compute()
+            with torch.inference_mode(False):  # what is kept may serve a training step later
+                self._cache[name] = compute()
         return self._cache[name]
 
     def _arrays(self) -> tuple[Tensor, Tensor]:
@@ -154,6 +161,16 @@ class Adjacency(Tensor):
         def compute() -> tuple[Tensor, Tensor]:
             crow, col, _ = self.edges.slice(self.key)
             rows = self.size(0)
+            if (
+                self._own_values is not None
+                and self._own_values.numel() < col.numel()
+                and (crow.numel() == rows + 1)
+            ):
+                raise ValueError(
+                    explain('adj_t', 'values of its own must cover the edges into halo nodes too',
+                            f'{self._own_values.numel()} values for {col.numel()} edges',
+                            'Take adj_t.square() first, or a loader with bipartite=False.')
+                )  # fmt: skip
             if crow.numel() < rows + 1:
                 crow = torch.cat([crow, crow[-1:].expand(rows + 1 - crow.numel())])
             elif crow.numel() > rows + 1:
@@ -188,7 +205,7 @@ class Adjacency(Tensor):
 
     def _forward_matrix(self, dtype: torch.dtype) -> Tensor:
         crow, col = self._arrays()
-        return torch.sparse_csr_tensor(crow, col, self._values(dtype), tuple(self.shape))
+        return _csr(crow, col, self._values(dtype), tuple(self.shape))
 
     def _backward_matrix(self, dtype: torch.dtype, num_sources: int) -> Tensor:
         """The transpose, restricted to the first ``num_sources`` columns."""
@@ -202,9 +219,7 @@ class Adjacency(Tensor):
             order = torch.argsort(col, stable=True)
             crow = torch.zeros(num_sources + 1, dtype=torch.int32, device=self.device)
             crow[1:] = torch.bincount(col, minlength=num_sources).cumsum(0)
-            return torch.sparse_csr_tensor(
-                crow, row[order], value[order], (num_sources, self.size(0))
-            )
+            return _csr(crow, row[order], value[order], (num_sources, self.size(0)))
 
         return self._kept(('transpose', dtype, num_sources), compute)
 
@@ -212,13 +227,19 @@ class Adjacency(Tensor):
         """Edge weights in this adjacency's type; ones where the graph has none. ``(E_b,)``."""
         return self._values(self.dtype)
 
+    def has_values(self, weight: Tensor) -> bool:
+        """Whether ``weight`` holds this adjacency's edge weights, in whatever type."""
+        if self.weight is None or weight.device != self.device:
+            return False
+        return torch.equal(weight, self._values(weight.dtype))
+
     def to_csr(self) -> Tensor:
         """A plain ``torch.sparse_csr`` tensor with 64-bit indices."""
 
         def compute() -> Tensor:
             crow, col = self._arrays()
             values = self._values(self.dtype)
-            return torch.sparse_csr_tensor(crow.long(), col.long(), values, tuple(self.shape))
+            return _csr(crow.long(), col.long(), values, tuple(self.shape))
 
         return self._kept('csr', compute)
 
@@ -240,6 +261,11 @@ class Adjacency(Tensor):
             raise ValueError(
                 explain('adj_t', f"'reduce' must be one of {sorted(_REDUCTIONS)}", repr(reduce),
                         'Use batch.edge_index for other aggregations.')
+            )  # fmt: skip
+        if not x.is_floating_point():
+            raise TypeError(
+                explain('adj_t', 'the dense matrix must be of a floating-point type', x.dtype,
+                        'Convert it, e.g. with x.float().')
             )  # fmt: skip
         if x.size(0) != self.size(1):
             raise ValueError(
@@ -267,9 +293,7 @@ class Adjacency(Tensor):
 
     def _is_features(self, x: Tensor) -> bool:
         return (
-            self.features is not None
-            and x is self.features[0]
-            and x._version == self.features[1]
+            self.features is not None and x is self.features[0] and _version(x) == self.features[1]
         )
 
     def _product_of_features(self) -> Tensor:
@@ -290,15 +314,22 @@ class Adjacency(Tensor):
         cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _PRODUCTS and isinstance(args[0], Adjacency) and len(args) > 1:
+        of_adjacency = bool(args) and isinstance(args[0], Adjacency)
+        if func in _PRODUCTS and of_adjacency and len(args) > 1:
             other = args[1]
             if isinstance(other, Tensor) and not isinstance(other, Adjacency) and other.dim() == 2:
                 reduce = args[2] if len(args) > 2 else kwargs.get('reduce', 'sum')
                 return args[0].propagate(other, {'amax': 'max', 'amin': 'min'}.get(reduce, reduce))
-        if func in _CONVERSIONS:
+        if func in _CONVERSIONS and of_adjacency:
             return _convert(func, *args, **kwargs)
-        if func in _IDENTITIES:
+        if func in _IDENTITIES and of_adjacency:
             return args[0]
+        if func is Tensor.requires_grad_:
+            raise ValueError(
+                explain('adj_t', 'edge weights must be constants', 'requires_grad_()',
+                        'Compute learned weights inside the model from batch.edge_attr and pass '
+                        'them with batch.edge_index.')
+            )  # fmt: skip
         if func in _PLAIN:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
@@ -314,8 +345,10 @@ class Adjacency(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         csr = self.to_csr()
-        arrays = (csr.crow_indices(), csr.col_indices(), csr.values(), tuple(self.shape))
-        return torch.sparse_csr_tensor, arrays
+        return _csr, (csr.crow_indices(), csr.col_indices(), csr.values(), tuple(self.shape))
+
+    def __copy__(self) -> 'Adjacency':
+        return self
 
     def __deepcopy__(self, memo: dict) -> 'Adjacency':
         return self
@@ -350,32 +383,43 @@ class _SparseSum(torch.autograd.Function):
         return out, None
 
 
+def _csr(crow: Tensor, col: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
+    return torch.sparse_csr_tensor(crow, col, values, size, check_invariants=False)
+
+
 def tag_edge_index(edge_index: Tensor, adj: Adjacency, weight: Tensor | None) -> Tensor:
     """Let ``edge_index`` remember the adjacency and the weights that it was made from."""
-    edge_index._adjacency = adj  # type: ignore[attr-defined]
-    edge_index._weight = weight  # type: ignore[attr-defined]
+    edge_index._adjacency = (adj, _version(edge_index))  # type: ignore[attr-defined]
+    edge_index._weight = (weight, _version(weight))  # type: ignore[attr-defined]
     return edge_index
 
 
 def adjacency_of(edge_index: Any) -> Adjacency | None:
-    """The adjacency that a batch's ``edge_index`` was made from."""
-    return getattr(edge_index, '_adjacency', None)
+    """The adjacency that a batch's ``edge_index`` was made from, unless it was written to since."""
+    adj, version = getattr(edge_index, '_adjacency', (None, None))
+    return adj if adj is not None and version == _version(edge_index) else None
 
 
 def weight_of(edge_index: Tensor) -> Tensor | None:
-    """The edge weights that belong to a batch's ``edge_index``."""
-    return getattr(edge_index, '_weight', None)
+    """The edge weights that belong to a batch's ``edge_index``, unless written to since."""
+    weight, version = getattr(edge_index, '_weight', (None, None))
+    return weight if version == _version(weight) else None
 
 
 def mark_halo_constant(x: Tensor) -> Tensor:
     """Note on ``x`` that its halo rows carry no gradient."""
-    x._halo_is_constant = True  # type: ignore[attr-defined]
+    x._halo_is_constant = _version(x)  # type: ignore[attr-defined]
     return x
 
 
 def halo_is_constant(x: Tensor) -> bool:
-    """Whether ``x`` was marked by :func:`mark_halo_constant`."""
-    return getattr(x, '_halo_is_constant', False)
+    """Whether ``x`` was marked by :func:`mark_halo_constant` and not written to since."""
+    return getattr(x, '_halo_is_constant', None) == _version(x)
+
+
+def _version(x: Tensor | None) -> int:
+    """A number that grows with every write to ``x``; constant where PyTorch keeps none."""
+    return -1 if x is None or x.is_inference() else x._version
 
 
 _REDUCTIONS = {'sum': 'sum', 'mean': 'mean', 'min': 'amin', 'max': 'amax'}
@@ -387,7 +431,13 @@ _CONVERSIONS = {
     Tensor.to, Tensor.type, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16,
     Tensor.cuda, Tensor.cpu,
 }  # fmt: skip
-_IDENTITIES = {Tensor.detach, Tensor.clone, Tensor.contiguous, Tensor.coalesce, Tensor.to_sparse_csr}
+_IDENTITIES = {
+    Tensor.detach,
+    Tensor.clone,
+    Tensor.contiguous,
+    Tensor.coalesce,
+    Tensor.to_sparse_csr,
+}
 _PLAIN = {
     Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.is_floating_point,
     Tensor.shape.__get__, Tensor.dtype.__get__, Tensor.device.__get__,  # type: ignore[attr-defined]

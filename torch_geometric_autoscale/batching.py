@@ -4,7 +4,7 @@ Everything here is plain tensors and plain index arithmetic, so that it runs in 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,10 +56,13 @@ class BatchBuilder:
         self.ptr = ptr
         self.both_directions = both_directions
         self._halos: dict[int, Tensor] = {}
-        # local_id[v] is only read for nodes of the batch at hand, so it is never cleared.
-        self._local_id = torch.empty(graph.num_nodes, dtype=torch.int32)
-        self._inside = torch.zeros(graph.num_nodes, dtype=torch.bool)
         self._by_source: tuple[Tensor, Tensor] | None = None
+        self._make_scratch()
+
+    def _make_scratch(self) -> None:
+        # local_id[v] is only read for nodes of the batch at hand, so it is never cleared.
+        self._local_id = torch.empty(self.graph.num_nodes, dtype=torch.int32)
+        self._inside = torch.zeros(self.graph.num_nodes, dtype=torch.bool)
 
     # Nodes #######################################################################
 
@@ -155,8 +158,15 @@ class BatchBuilder:
         order = torch.argsort(target, stable=True)
         return self.graph.col[position[order]], target[order], position[order]
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, '_by_source': None}
+    def __getstate__(self) -> dict[str, Any]:
+        # Tensors sent to a spawned worker are shared with it; workers must not share scratch space.
+        state = {**self.__dict__, '_by_source': None}
+        del state['_local_id'], state['_inside']
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_scratch()
 
 
 def _sorted_unique(ids: Tensor) -> Tensor:

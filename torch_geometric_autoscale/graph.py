@@ -135,7 +135,7 @@ class Graph:
         if known is None or known[0] is not x or known[1] != x._version:
             matrix = torch.sparse_csr_tensor(
                 self.rowptr.to(self.col.dtype), self.col, self.values(x.dtype),
-                (self.num_nodes, self.num_nodes),
+                (self.num_nodes, self.num_nodes), check_invariants=False,
             )  # fmt: skip
             with torch.no_grad():
                 known = self._product = (x, x._version, torch.sparse.mm(matrix, x))

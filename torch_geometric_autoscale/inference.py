@@ -1,17 +1,16 @@
 """Exact layer-wise inference, derived from a model's own ``forward``.
 
-A traced run on one batch lists the *steps* of the forward: units (calls of operators and of leaf
-modules with parameters) and boundaries, and which step reads which. Phase ``p`` then replays the
-forward on every batch up to boundary ``p``. A step that an earlier phase has finished is answered
-from a table if this phase reads it, and by a placeholder if not; the code in between runs as it
-is. So each unit runs once per batch, and what outlives a batch is one table per value that a
-later phase still reads.
+A trace on one batch lists the *steps* of the forward and which step reads which (``steps.py``).
+Phase ``p`` then replays the forward on every batch up to boundary ``p``. A step that an earlier
+phase has finished is answered from a table if this phase reads it, and by a placeholder if not;
+the code in between runs as it is. So each operator runs once per batch, and what outlives a batch
+is one table for each value that a later phase still reads.
 """
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,42 +24,10 @@ from .history import History
 from .loader import SubgraphBatch, SubgraphLoader
 from .norms import refuse_graph_statistics
 from .progress import progress
+from .steps import FEATURES, Plan, Step, make_plan
 
-_BOUNDARY = 'boundary'
-_UNIT = 'unit'
-
-
-@dataclass
-class Step:
-    """One recorded step of a forward.
-
-    Attributes:
-        kind: A unit, or a boundary.
-        reads: Positions of the earlier steps whose values it reads.
-        module: The module of a unit.
-        history: The history of a boundary.
-        on_batch: Whether its value has the ``B`` batch rows, or all ``n`` rows of a batch.
-        tail: Shape of one row.
-        dtype: Type of the value.
-        computed_in: The phase that computes it.
-        read_in: The later phases that read it.
-        table: Its rows for all nodes, while a later phase reads them.
-    """
-
-    kind: str
-    reads: frozenset[int]
-    module: torch.nn.Module | None = None
-    history: History | None = None
-    on_batch: bool = False
-    tail: tuple[int, ...] = ()
-    dtype: torch.dtype = torch.float32
-    computed_in: int = -1
-    read_in: set[int] = field(default_factory=set)
-    table: Any = None
-
-
-class _Reached(Exception):
-    """The phase's boundary was reached: the rest of the forward is not needed."""
+# Batches are cut once and kept between phases while the whole graph has at most so many edges.
+_KEEP_BATCHES_UP_TO = 2**22
 
 
 class LayerwiseInference:
@@ -68,17 +35,19 @@ class LayerwiseInference:
 
     Args:
         model: The model, run in ``eval()`` mode; every mode is restored afterwards.
-        run: Calls the model on one batch.
+        run: ``run(model, batch)`` calls the model on one batch.
         loader: Visited in order, every partition once, whatever its sampler.
         write: Whether the boundary values become the histories' content.
+        inputs: Names of the node-level attributes that ``run`` passes to the model.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
-        run: Callable[[SubgraphBatch], Any],
+        run: Callable[[Any, SubgraphBatch], Any],
         loader: SubgraphLoader,
         write: bool,
+        inputs: Collection[str] = ('x',),
     ) -> None:
         if not isinstance(loader, SubgraphLoader):
             raise TypeError(
@@ -87,151 +56,162 @@ class LayerwiseInference:
             )  # fmt: skip
         refuse_graph_statistics(type(model).__name__, model.named_modules())
         self.model = model
-        self.run_batch = run
+        self.run_model = run
         self.loader = loader
         self.write = write
-        self.num_nodes = loader.graph.num_nodes
+        self.inputs = [name for name in loader.node_attrs if name in inputs]
         self.steps: list[Step] = []
-        self.output_reads: frozenset[int] = frozenset()
+        self.output_reads: frozenset[Any] = frozenset()
+        self._kept: list[SubgraphBatch] | None = None
+        self._placeholders: dict[Any, Tensor] = {}
+        self._guard: Guard | None = None  # set while tracing
+        self._originals: dict[torch.nn.Module, torch.nn.Module] = {}
+        self._phase = 0
         self._position = 0
-        self._phase = -1  # tracing
         self._batch: Any = None
-        self._provenance: Guard | None = None
+        self._batch_size, self._num_nodes, self._n_id = 0, 0, torch.empty(0)
 
-    # The phases ##################################################################
+    # Phases ######################################################################
 
     @torch.no_grad()
     def run(self) -> Tensor:
         """The output for all nodes, ``(N, *)``."""
-        with ExitStack() as stack:
-            stack.enter_context(_evaluating(self.model))
-            stack.enter_context(self._intercepting())
-            stack.enter_context(_replaying(self))
-            self._trace()
-            out = self._run_phases(precise=True)
-            if out.is_floating_point() and bool(torch.isnan(out).any()):
-                # Either the model gives NaN, or it hid from the trace that a value is read
-                # (say, by a detour through numpy). With every value kept it is the model's.
-                out = self._run_phases(precise=False)
+        with _evaluating(self.model), _replaying(self):
+            if not self._trace():
+                return self._run_phases(Plan(1, frozenset([0])))
+            with self._intercepting(self.model):
+                out = self._run_phases(make_plan(self.steps, self.output_reads))
+                if out.is_floating_point() and bool(torch.isnan(out).any()):
+                    # Either the model gives NaN, or it hid from the trace that a value is read
+                    # (say, by a detour through numpy). With every value kept it is the model's.
+                    plan = make_plan(self.steps, self.output_reads, precise=False)
+                    out = self._run_phases(plan)
         return out
 
-    def _run_phases(self, precise: bool) -> Tensor:
-        boundaries = [i for i, step in enumerate(self.steps) if step.kind == _BOUNDARY]
-        self._plan(boundaries, precise)
+    def _run_phases(self, plan: Plan) -> Tensor:
         out: Tensor | None = None
-        total = len(boundaries) + 1
-        with progress('Inference', total * self.loader.num_sweep_batches) as bar:
-            for self._phase in range(total):
-                for batch in self.loader.sweep():
-                    value = self._replay(batch)
-                    if self._phase == total - 1:
-                        rows = self._output_rows(value, batch)
+        with progress('Inference', plan.num_phases * self.loader.num_sweep_batches) as bar:
+            for self._phase in range(plan.num_phases):
+                for batch in self._batches():
+                    self._set_inputs(batch, self._phase in plan.features_in)
+                    value = self._replay(self.model, batch)
+                    if self._phase == plan.num_phases - 1:
+                        rows = self._output_rows(value)
                         if out is None:
-                            out = rows.new_empty((self.num_nodes, *rows.shape[1:]))
+                            out = rows.new_empty((self.loader.graph.num_nodes, *rows.shape[1:]))
                         _write(out, rows, batch)
                     bar.update()
                 for step in self.steps:
                     if step.table is not None and max(step.read_in, default=-1) <= self._phase:
                         step.table = None
-        if out is None:
-            raise ValueError(
-                explain(type(self.model).__name__, 'the loader must have batches', 'none',
-                        'Pass a loader over a graph with nodes.')
-            )  # fmt: skip
+        assert out is not None
         return out
 
-    def _plan(self, boundaries: list[int], precise: bool) -> None:
-        """Decide in which phase each step is computed, and in which later ones it is read."""
-        for step in self.steps:
-            step.computed_in, step.read_in, step.table = -1, set(), None
-        targets = [self.steps[i].reads for i in boundaries] + [self.output_reads]
-        for phase, reads in enumerate(targets):
-            last = boundaries[phase] if phase < len(boundaries) else len(self.steps)
-            pending = list(reads) if precise else list(range(last))
-            seen: set[int] = set()
-            while pending:
-                i = pending.pop()
-                if i in seen:
-                    continue
-                seen.add(i)
-                step = self.steps[i]
-                if step.kind == _UNIT and step.computed_in in (-1, phase):
-                    step.computed_in = phase
-                    pending.extend(step.reads)
-                else:
-                    step.read_in.add(phase)
-
-    def _replay(self, batch: SubgraphBatch) -> Any:
+    def _replay(self, model: torch.nn.Module, batch: SubgraphBatch) -> Any:
         self._position, self._batch = 0, batch
+        self._batch_size, self._num_nodes, self._n_id = batch.batch_size, batch.num_nodes, batch.n_id
         try:
-            with batch_call(BatchCall(batch.batch_size, batch.n_id, adj_t=batch.adj_t)):
-                return self.run_batch(batch)
+            with batch_call(BatchCall(self._batch_size, self._n_id, adj_t=batch.adj_t)):
+                return self.run_model(model, batch)
         except _Reached:
             return None
 
-    def _output_rows(self, out: Any, batch: SubgraphBatch) -> Tensor:
+    def _output_rows(self, out: Any) -> Tensor:
         if isinstance(out, tuple) and out:
             out = out[0]
-        if (
-            not isinstance(out, Tensor)
-            or out.dim() == 0
-            or out.size(0) not in (batch.batch_size, batch.num_nodes)
-        ):
+        if not self._is_rows(out):
             came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(
                 explain(type(self.model).__name__, 'forward must return one row per batch node '
-                        f'({batch.batch_size}) or per node of the batch ({batch.num_nodes})', came,
+                        f'({self._batch_size}) or per node of the batch ({self._num_nodes})', came,
                         'Pool or reduce outside of the model.')
             )  # fmt: skip
-        return out[: batch.batch_size]
+        return out[: self._batch_size]
+
+    def _is_rows(self, value: Any) -> bool:
+        return (
+            isinstance(value, Tensor)
+            and value.dim() > 0
+            and value.size(0) in (self._batch_size, self._num_nodes)
+        )
+
+    # Batches #####################################################################
+
+    def _batches(self) -> Iterator[SubgraphBatch]:
+        if self.loader.graph.num_edges > _KEEP_BATCHES_UP_TO:
+            return self.loader.sweep(())
+        if self._kept is None:
+            self._kept = list(self.loader.sweep(()))
+        return iter(self._kept)
+
+    def _set_inputs(self, batch: SubgraphBatch, needed: bool) -> None:
+        for name in self.inputs:
+            if needed:
+                self.loader.fill(batch, name)
+            else:
+                whole = self.loader.node_attrs[name]
+                tail = tuple(whole.shape[1:])
+                batch[name] = self._placeholder(batch.num_nodes, tail, whole.dtype)
 
     # Tracing #####################################################################
 
-    def _trace(self) -> None:
-        self._phase, self.steps = -1, []
-        batch = next(iter(self.loader.sweep()))
-        self._provenance = Guard()
-        with self._provenance.watching(self.model):
-            out = self._replay(batch)
+    def _trace(self) -> bool:
+        """List the steps; ``False`` if no batch has a halo, so that one phase does it all."""
+        batch = next((b for b in self._batches() if b.num_nodes > b.batch_size), None)
+        if batch is None:
+            return False
+        self._set_inputs(batch, True)
+        probe = _copy_without_hooks(self.model)
+        self._originals = dict(zip(probe.modules(), self.model.modules(), strict=True))
+        self.steps, self._guard = [], Guard()
+        for name in self.inputs:
+            self._guard.set(batch[name], {FEATURES})
+        with ExitStack() as stack:
+            stack.enter_context(self._intercepting(probe))
+            stack.enter_context(self._guard.watching(probe))
+            out = self._replay(probe, batch)
             out = out[0] if isinstance(out, tuple) and out else out
             self.output_reads = self._reads(out)
-        self._provenance = None
+        self._guard, self._originals = None, {}
+        return True
 
-    def _reads(self, *values: Any) -> frozenset[int]:
-        assert self._provenance is not None
-        return frozenset(mark for mark in self._provenance.of(*values) if isinstance(mark, int))
+    def _reads(self, *values: Any) -> frozenset[Any]:
+        assert self._guard is not None
+        marks = self._guard.of(*values)
+        return frozenset(mark for mark in marks if not isinstance(mark, Propagated))
 
-    def _record(self, step: Step, value: Tensor, batch_size: int) -> Tensor:
-        assert self._provenance is not None
-        marks: set[Any] = set()
-        if step.kind == _UNIT:  # a boundary makes halo rows right, a unit does not
-            marks = {m for m in self._provenance.of(value) if isinstance(m, Propagated)}
-        step.on_batch = value.size(0) == batch_size
+    def _record(self, step: Step, value: Tensor) -> Tensor:
+        assert self._guard is not None
+        marks: set[Any] = {len(self.steps)}
+        if not step.is_boundary:  # a boundary makes halo rows right, a unit does not
+            marks |= {mark for mark in self._guard.of(value) if isinstance(mark, Propagated)}
+            step.on_batch = value.size(0) == self._batch_size
         step.tail, step.dtype = tuple(value.shape[1:]), value.dtype
         self.steps.append(step)
-        return self._provenance.mark(value, {len(self.steps) - 1, *marks})
+        return self._guard.mark(value, marks)
 
     # Steps #######################################################################
 
     def boundary(self, x: Tensor, history: History | None = None) -> Tensor:
         """Answer a boundary: exact rows for all nodes of the batch, ``(n, C)``."""
-        batch = self._batch
-        if self._phase < 0:
-            step = Step(_BOUNDARY, self._reads(x), history=history)
-            rows = x.new_zeros((batch.num_nodes, *x.shape[1:]))
-            return self._record(step, rows, -1)
-        step = self._next(_BOUNDARY, None)
-        boundary_number = sum(s.kind == _BOUNDARY for s in self.steps[: self._position])
-        if boundary_number <= self._phase:
+        if self._guard is not None:
+            phase = sum(step.is_boundary for step in self.steps)
+            step = Step(self._reads(x), history=history, phase=phase)
+            return self._record(step, x.new_zeros((self._num_nodes, *x.shape[1:])))
+        if not self.steps:  # no batch has a halo
+            return self._without_halo(x, history)
+        step = self._next(None)
+        if step.phase < self._phase:
             return self._answer(step)
-        self._store_boundary(step, x[: batch.batch_size])
+        if not self._is_rows(x) or tuple(x.shape[1:]) != step.tail:
+            self._lost(None)
+        self._store_boundary(step, x[: self._batch_size])
         raise _Reached
 
     def _store_boundary(self, step: Step, rows: Tensor) -> None:
-        history, batch = step.history, self._batch
+        history = step.history
         if self.write and history is not None:
-            history.push(rows, batch.n_id[: batch.batch_size], batch.offset, batch.count)
-            history.belong_to(self.loader.graph.fingerprint)
+            self._push(history, rows)
             shared = sum(other.history is history for other in self.steps) > 1
             if history.dtype == rows.dtype and not shared:
                 step.table = history  # exact as it is: no second table
@@ -239,65 +219,79 @@ class LayerwiseInference:
         if step.read_in:
             self._store(step, rows)
 
-    def _unit(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-        if self._phase < 0:
-            step = Step(_UNIT, self._reads(args, kwargs), module=module)
+    def _without_halo(self, x: Tensor, history: History | None) -> Tensor:
+        if self.write and history is not None:
+            self._push(history, x)
+        return x
+
+    def _push(self, history: History, rows: Tensor) -> None:
+        batch = self._batch
+        history.push(rows, self._n_id[: self._batch_size], batch.offset, batch.count)
+        history.belong_to(self.loader.graph.fingerprint)
+
+    def unit(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+        """Answer the call of a unit: compute it in its phase, look it up in later ones."""
+        if self._guard is not None:
+            step = Step(self._reads(args, kwargs), module=self._originals[module])
             value = self._compute(module, args, kwargs)
-            if _is_rows(value, self._batch):
-                value = self._record(step, value, self._batch.batch_size)
-            return value
-        if self._position >= len(self.steps) or self.steps[self._position].module is not module:
-            return self._compute(module, args, kwargs)  # was not recorded as a unit
-        step = self._next(_UNIT, module)
+            return self._record(step, value) if self._is_rows(value) else value
+        position = self._position
+        if position >= len(self.steps) or self.steps[position].module is not module:
+            return self._compute(module, args, kwargs)  # its value was no rows: not recorded
+        step = self._next(module)
         if step.computed_in != self._phase:
             return self._answer(step)
         value = self._compute(module, args, kwargs)
-        if not _is_rows(value, self._batch) or tuple(value.shape[1:]) != step.tail:
+        rows = self._batch_size if step.on_batch else self._num_nodes
+        if not isinstance(value, Tensor) or tuple(value.shape) != (rows, *step.tail):
             self._lost(module)
         if step.read_in:
-            self._store(step, value[: self._batch.batch_size])
+            self._store(step, value[: self._batch_size])
         return value
 
-    def _next(self, kind: str, module: torch.nn.Module | None) -> Step:
-        if self._position >= len(self.steps):
-            self._lost(module)
-        step = self.steps[self._position]
-        if step.kind != kind or step.module is not module:
+    def _next(self, module: torch.nn.Module | None) -> Step:
+        step = self.steps[self._position] if self._position < len(self.steps) else None
+        if step is None or step.module is not module:
             self._lost(module)
         self._position += 1
-        return step
+        return step  # type: ignore[return-value]
 
     def _lost(self, module: torch.nn.Module | None) -> None:
         what = 'another boundary' if module is None else f'another call of {type(module).__name__}'
         raise ValueError(
             explain(type(self.model).__name__, 'forward must take the same steps on every batch',
-                    what, 'Do not let the order of layers depend on the data.')
+                    what, 'Do not let the order or the shape of layers depend on the data.')
         )  # fmt: skip
 
     def _answer(self, step: Step) -> Tensor:
-        batch = self._batch
-        rows = batch.batch_size if step.on_batch else batch.num_nodes
-        if self._phase in step.read_in and step.table is not None:
-            n_id = batch.n_id[:rows]
-            device = batch.n_id.device
-            if isinstance(step.table, History):
-                return step.table.pull(n_id).to(device)
-            return step.table.index_select(0, n_id.to(step.table.device)).to(device)
-        # Nobody reads it in this phase; NaN would show if somebody did.
-        fill = float('nan') if step.dtype.is_floating_point else 0
-        return torch.full((rows, *step.tail), fill, dtype=step.dtype, device=batch.n_id.device)
+        rows = self._batch_size if step.on_batch else self._num_nodes
+        if step.table is None or self._phase not in step.read_in:
+            return self._placeholder(rows, step.tail, step.dtype)
+        if isinstance(step.table, History):
+            return step.table.pull(self._n_id[:rows])
+        return step.table.index_select(0, self._n_id[:rows])
+
+    def _placeholder(self, rows: int, tail: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """What nobody reads in this phase; NaN would show if somebody did."""
+        key = (rows, tail, dtype)
+        if key not in self._placeholders:
+            if len(self._placeholders) > 64:
+                self._placeholders.clear()
+            fill = float('nan') if dtype.is_floating_point else 0
+            self._placeholders[key] = torch.full((rows, *tail), fill, dtype=dtype)
+        return self._placeholders[key]
 
     def _store(self, step: Step, rows: Tensor) -> None:
         if step.table is None:
-            step.table = rows.new_empty((self.num_nodes, *rows.shape[1:]))
+            step.table = rows.new_empty((self.loader.graph.num_nodes, *rows.shape[1:]))
         _write(step.table, rows, self._batch)
 
     # Interception ################################################################
 
     @contextmanager
-    def _intercepting(self) -> Iterator[None]:
-        """Route the outermost calls of units through :meth:`_unit`."""
-        units = [module for module in self.model.modules() if _is_unit(module)]
+    def _intercepting(self, model: torch.nn.Module) -> Iterator[None]:
+        """Route the outermost calls of units through :meth:`unit`."""
+        units = [module for module in model.modules() if _is_unit(module)]
         try:
             for module in units:
                 self._install(module)
@@ -307,7 +301,7 @@ class LayerwiseInference:
                 vars(module).pop('_call_impl', None)
 
     def _install(self, module: torch.nn.Module) -> None:
-        vars(module)['_call_impl'] = lambda *args, **kwargs: self._unit(module, args, kwargs)
+        vars(module)['_call_impl'] = lambda *args, **kwargs: self.unit(module, args, kwargs)
 
     def _compute(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         inner = [m for m in module.modules() if '_call_impl' in vars(m)]
@@ -320,6 +314,10 @@ class LayerwiseInference:
                 self._install(m)
 
 
+class _Reached(Exception):
+    """The phase's boundary was reached: the rest of the forward is not needed."""
+
+
 def _is_unit(module: torch.nn.Module) -> bool:
     if isinstance(module, MessagePassing):
         return True
@@ -327,19 +325,22 @@ def _is_unit(module: torch.nn.Module) -> bool:
     return is_leaf and next(module.parameters(), None) is not None
 
 
-def _is_rows(value: Any, batch: SubgraphBatch) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.dim() > 0
-        and value.size(0) in (batch.batch_size, batch.num_nodes)
-    )
-
-
 def _write(table: Tensor, rows: Tensor, batch: SubgraphBatch) -> None:
     start = 0
     for a, c in zip(batch.offset.tolist(), batch.count.tolist(), strict=True):
         table[a : a + c] = rows[start : start + c]
         start += c
+
+
+def _copy_without_hooks(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy to trace, so that the model itself runs once per batch; histories are shared."""
+    memo: dict[int, Any] = {id(m): m for m in model.modules() if isinstance(m, History)}
+    probe = copy.deepcopy(model, memo)
+    for module in probe.modules():
+        for name, value in vars(module).items():
+            if name.endswith('_hooks') and isinstance(value, dict):
+                value.clear()
+    return probe
 
 
 @contextmanager
@@ -353,18 +354,18 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-_replay: ContextVar[LayerwiseInference | None] = ContextVar('replay', default=None)
+_current: ContextVar[LayerwiseInference | None] = ContextVar('inference', default=None)
 
 
 def current_replay() -> LayerwiseInference | None:
     """The layer-wise inference that is running, if any."""
-    return _replay.get()
+    return _current.get()
 
 
 @contextmanager
 def _replaying(replay: LayerwiseInference) -> Iterator[None]:
-    token = _replay.set(replay)
+    token = _current.set(replay)
     try:
         yield
     finally:
-        _replay.reset(token)
+        _current.reset(token)

@@ -1,6 +1,6 @@
 """Mini-batches of whole partitions with their 1-hop halo."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
-from .adjacency import Adjacency, BatchEdges, tag_edge_index
+from .adjacency import Adjacency, BatchEdges, adjacency_of, tag_edge_index
 from .batching import BatchBuilder, BatchNodes, EdgeSlice
 from .errors import explain
 from .graph import Graph, VariantKey
@@ -51,39 +51,81 @@ class SubgraphBatch(Data):
         return self._edge_level('edge_weight')
 
     def __getattr__(self, key: str) -> Any:
-        if key in self.__dict__.get('_edge_attrs', {}):
+        if key in self.__dict__.get('_whole_edges', {}) and key not in self._store:
             return self._edge_level(key)
         return super().__getattr__(key)
 
     def __getitem__(self, key: str) -> Any:
-        if key == 'edge_index' or key in self.__dict__.get('_edge_attrs', {}):
-            return self._edge_level(key)
-        return super().__getitem__(key)
+        return self._edge_level(key) if key in self._lazy() else super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The attribute ``key``, or ``default`` if there is none."""
+        return self[key] if key in self else default  # noqa: SIM401
+
+    def _lazy(self) -> list[str]:
+        """Names of the edge-level attributes that are not cut yet."""
+        adj = self._store.get('adj_t')
+        if not isinstance(adj, Adjacency):
+            return []
+        names = ['edge_index', *self.__dict__.get('_whole_edges', {})]
+        if adj.weight is not None and 'edge_weight' not in names:
+            names.append('edge_weight')
+        return [name for name in names if name not in self._store]
 
     def _edge_level(self, key: str) -> Any:
-        if key not in self._store:
-            square = self.adj_t.square()
-            if key == 'edge_index':
-                weight = self.edge_weight
-                self._store[key] = tag_edge_index(square.edge_index(), square, weight)
-            elif key in self.__dict__.get('_edge_attrs', {}):
-                edges, whole = square.edges, self.__dict__['_edge_attrs'][key]
-                rows = whole.index_select(0, edges.positions())
-                self._store[key] = rows.to(square.device)
-            elif key == 'edge_weight' and square.graph.weight is not None:
-                self._store[key] = square.values()
-            else:
-                return None
-        return self._store[key]
+        if key not in self._lazy():
+            return self._store.get(key)
+        square = self.adj_t.square()
+        if key == 'edge_index':
+            # Whoever changes the weights first must not be taken for somebody who knows them.
+            weight = self.edge_weight
+            known = isinstance(weight, Tensor) and square.has_values(weight)
+            value = tag_edge_index(square.edge_index(), square, weight if known else None)
+        elif key in self.__dict__.get('_whole_edges', {}):
+            whole = self.__dict__['_whole_edges'][key]
+            value = whole.index_select(0, square.edges.positions().to(whole.device))
+            for func in self.__dict__.get('_applied', ()):
+                value = func(value)
+        else:
+            value = square.values()
+        self._store[key] = value
+        return value
+
+    def _cut_all(self) -> 'SubgraphBatch':
+        for key in self._lazy():
+            self._edge_level(key)
+        return self
 
     def __contains__(self, key: str) -> bool:
         return key in self.keys()
 
     def keys(self) -> list[str]:  # type: ignore[override]
         """Names of all attributes, those included that are not cut yet."""
-        known = list(super().keys())
-        lazy = ['edge_index', *self.__dict__.get('_edge_attrs', {})]
-        return known + [name for name in lazy if name not in known]
+        return [*super().keys(), *self._lazy()]
+
+    def to_dict(self) -> dict[str, Any]:
+        return super(SubgraphBatch, self._cut_all()).to_dict()
+
+    def edge_attrs(self) -> list[str]:
+        return super(SubgraphBatch, self._cut_all()).edge_attrs()
+
+    def is_node_attr(self, key: str) -> bool:
+        return key in self and super(SubgraphBatch, self._cut_all()).is_node_attr(key)
+
+    def is_edge_attr(self, key: str) -> bool:
+        return key in self and super(SubgraphBatch, self._cut_all()).is_edge_attr(key)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'SubgraphBatch':
+        whole = self.__dict__.get('_whole_edges', {})
+        memo[id(whole)] = whole  # belongs to the loader
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy elsewhere has no loader to cut from.
+        state = dict(self._cut_all().__dict__)
+        state.pop('_whole_edges', None)
+        state.pop('_applied', None)
+        return state
 
     @property
     def num_nodes(self) -> int:  # type: ignore[override]
@@ -95,12 +137,14 @@ class SubgraphBatch(Data):
 
     def apply(self, func: Any, *args: str) -> 'SubgraphBatch':
         """Apply ``func``, e.g. a move to a device, to every tensor."""
-        for key in ('edge_index', *self.__dict__.get('_edge_attrs', {})):
-            self._store.pop(key, None)  # tied to adj_t: cut again when asked for
+        if adjacency_of(self._store.get('edge_index')) is not None:
+            self._store.pop('edge_index')  # tied to adj_t: cut again when asked for
+        lazy = {name for name in self._lazy() if name != 'edge_index'}
+        if args and lazy & set(args):
+            self._cut_all()
         super().apply(func, *args)
-        adj, x = self.adj_t, self.get('x')
-        if adj.features is not None and adj.features[0] is not x:
-            adj.features = None
+        if not args:
+            self.__dict__['_applied'] = (*self.__dict__.get('_applied', ()), func)
         return self
 
 
@@ -111,14 +155,20 @@ class _Assemble:
         self.builder = builder
         self.node_attrs = node_attrs
 
-    def __call__(self, parts: Sequence[int]) -> dict[str, Any]:
+    def __call__(
+        self, parts: Sequence[int], names: Collection[str] | None = None
+    ) -> dict[str, Any]:
         nodes = self.builder.nodes(parts)
         slices = {}
         if torch.utils.data.get_worker_info() is not None:
             # Cut here what the operators have asked for; in the main process it is cut lazily.
             keys: tuple[VariantKey | None, ...] = self.builder.graph.variant_keys or (None,)
             slices = {key: self.builder.edges(parts, nodes, key) for key in keys}
-        attrs = {name: _rows(value, nodes) for name, value in self.node_attrs.items()}
+        attrs = {
+            name: _rows(value, nodes)
+            for name, value in self.node_attrs.items()
+            if names is None or name in names
+        }
         return {'parts': list(parts), 'nodes': nodes, 'slices': slices, 'attrs': attrs}
 
 
@@ -130,7 +180,7 @@ def _rows(value: Tensor, nodes: BatchNodes) -> Tensor:
         out[start : start + c] = value[a : a + c]
         start += c
     if out.size(0) > start:
-        out[start:] = value.index_select(0, nodes.n_id[start:])
+        out[start:] = value.index_select(0, nodes.n_id[start:].to(value.device))
     return out
 
 
@@ -191,12 +241,25 @@ class SubgraphLoader(DataLoader):
         self.bipartite = bipartite
         self.graph = Graph(edges.edge_index, edges.num_nodes, scalar_weight(who, edges.weight))
         self.node_attrs, self.edge_attrs = split_attributes(who, data, self.graph)
+        if edges.weight is not None and edges.weight.dim() > 1 and data.get('adj_t') is not None:
+            order = self.graph.edge_id
+            rows = edges.weight if order is None else edges.weight[order.to(edges.weight.device)]
+            self.edge_attrs['edge_weight'] = rows
         self.builder = BatchBuilder(self.graph, self.ptr, direction == 'both')
         self.input_mask = as_mask(who, input_nodes, edges.num_nodes)
-        parts = torch.arange(self.ptr.numel() - 1)
+        # Partitions without nodes have nothing to compute.
+        self.parts = (self.ptr[1:] > self.ptr[:-1]).nonzero().view(-1)
+        parts = self.parts
         if self.input_mask is not None and drop_unlabelled:
-            total = torch.cat([torch.zeros(1), self.input_mask.double().cumsum(0)])
-            parts = parts[total[self.ptr[1:]] > total[self.ptr[:-1]]]
+            total = torch.zeros(edges.num_nodes + 1, dtype=torch.int64)
+            torch.cumsum(self.input_mask, 0, out=total[1:])
+            parts = parts[total[self.ptr[parts + 1]] > total[self.ptr[parts]]]
+        if not parts.numel():
+            raise ValueError(
+                explain(who, 'at least one batch must be left',
+                        f'{self.parts.numel()} partitions with nodes, {parts.numel()} of them with '
+                        'input nodes', 'Check the split, or leave out drop_unlabelled.')
+            )  # fmt: skip
         if log:
             print(
                 f'{who}: {edges.num_nodes:,} nodes and {self.graph.num_edges:,} edges in '
@@ -217,31 +280,46 @@ class SubgraphLoader(DataLoader):
     @property
     def num_sweep_batches(self) -> int:
         """Number of batches of :meth:`sweep`."""
-        return -(-(self.ptr.numel() - 1) // (self.batch_size or 1))
+        return -(-self.parts.numel() // (self.batch_size or 1))
 
-    def sweep(self) -> Iterator[SubgraphBatch]:
+    def sweep(self, names: Collection[str] | None = None) -> Iterator[SubgraphBatch]:
         """Every partition once, in order, in this process, whatever the sampler.
+
+        Args:
+            names: The node-level attributes to fill in (default: all).
 
         Draws no random numbers, so that an inference leaves the training's randomness alone.
         """
-        parts = list(range(self.ptr.numel() - 1))
+        parts = self.parts.tolist()
         step = self.batch_size or 1
         for start in range(0, len(parts), step):
-            yield self._wrap(self.collate_fn(parts[start : start + step]))
+            yield self._wrap(self.collate_fn(parts[start : start + step], names))
+
+    def _features(self, x: Tensor | None) -> tuple[Tensor, int, Tensor] | None:
+        """What an adjacency needs to recognise the features it may know the product of."""
+        if x is None or x.dim() != 2 or not x.is_floating_point() or x.is_inference():
+            return None
+        return (x, x._version, self.node_attrs['x'])
+
+    def fill(self, batch: SubgraphBatch, name: str) -> None:
+        """Fill one node-level attribute into a batch of this loader."""
+        batch[name] = _rows(self.node_attrs[name], batch.adj_t.edges.nodes)
+        if name == 'x':
+            batch.adj_t.features = self._features(batch.x)
 
     def _wrap(self, raw: dict[str, Any]) -> SubgraphBatch:
         nodes = BatchNodes(*raw['nodes'])
         slices = {key: EdgeSlice(*edges) for key, edges in raw['slices'].items()}
         edges = BatchEdges(self.builder, raw['parts'], nodes, slices)
-        x = raw['attrs'].get('x')
-        dtype = x.dtype if x is not None and x.is_floating_point() else torch.get_default_dtype()
+        dtype = torch.get_default_dtype()
+        if 'x' in self.node_attrs and self.node_attrs['x'].is_floating_point():
+            dtype = self.node_attrs['x'].dtype
         adj = Adjacency(edges, square=not self.bipartite, dtype=dtype)
-        if x is not None and x.dim() == 2 and x.is_floating_point():
-            adj.features = (x, x._version, self.node_attrs['x'])
+        adj.features = self._features(raw['attrs'].get('x'))
         batch = SubgraphBatch(adj_t=adj, **raw['attrs'])
         batch.n_id, batch.offset, batch.count = nodes.n_id, nodes.offset, nodes.count
         batch.batch_size = nodes.batch_size
-        batch.__dict__['_edge_attrs'] = self.edge_attrs
+        batch.__dict__['_whole_edges'] = self.edge_attrs
         if self.input_mask is not None:
             batch.input_mask = self.input_mask[nodes.n_id[: nodes.batch_size]]
             total = max(int(self.input_mask.sum()), 1)
@@ -266,11 +344,14 @@ class EvalSubgraphLoader(SubgraphLoader):
         log: bool = True,
         **kwargs: Any,
     ) -> None:
-        if kwargs.pop('shuffle', False):
-            raise ValueError(
-                explain('EvalSubgraphLoader', "'shuffle' must be False", True,
-                        'Use SubgraphLoader for training in random order.')
-            )  # fmt: skip
+        for name in ('shuffle', 'drop_last', 'drop_unlabelled', 'sampler', 'batch_sampler'):
+            if kwargs.get(name):
+                raise ValueError(
+                    explain('EvalSubgraphLoader', f"'{name}' must be left out", kwargs[name],
+                            'Use SubgraphLoader for training on some partitions or in another '
+                            'order.')
+                )  # fmt: skip
+        kwargs.pop('shuffle', None)
         super().__init__(data, ptr, batch_size, bipartite, log, shuffle=False, **kwargs)
 
 
@@ -312,6 +393,12 @@ def as_mask(who: str, nodes: Tensor | None, num_nodes: int) -> Tensor | None:
                         tuple(nodes.shape), 'Pick one split: data.train_mask[:, split].')
             )  # fmt: skip
         return nodes
+    if nodes.dim() != 1 or nodes.is_floating_point() or nodes.dtype == torch.uint8:
+        raise TypeError(
+            explain(who, "'input_nodes' must be a boolean mask or a vector of integer ids",
+                    f'shape {tuple(nodes.shape)} of {nodes.dtype}',
+                    'Pass data.train_mask or ids of type torch.long.')
+        )  # fmt: skip
     if nodes.numel() and (int(nodes.min()) < 0 or int(nodes.max()) >= num_nodes):
         raise ValueError(
             explain(who, f"ids in 'input_nodes' must lie in [0, {num_nodes})",
@@ -335,7 +422,14 @@ def split_attributes(
             continue
         if name == 'edge_weight' and adj_t_wins:
             continue  # the values of adj_t are the weights
-        if name in ('x', 'y', 'pos') or name.endswith('_mask'):
+        if value.layout != torch.strided:
+            raise TypeError(
+                explain(who, f"'data.{name}' must be a dense tensor", value.layout,
+                        f'Convert it, e.g. with data.{name}.to_dense().')
+            )  # fmt: skip
+        if data.__cat_dim__(name, value) != 0 and value.dim() > 1:
+            continue  # ids, e.g. 'edge_label_index': they would mean other nodes in a batch
+        if name in ('x', 'y', 'pos') or (name.endswith('_mask') and 'edge' not in name):
             if value.size(0) != graph.num_nodes:
                 raise ValueError(
                     explain(who, f"'data.{name}' must have one row per node "
@@ -351,10 +445,12 @@ def split_attributes(
                             'Check that edge attributes and edges describe the same graph.')
                 )  # fmt: skip
             edge[name] = value
-        elif data.is_node_attr(name):
-            node[name] = value
-        elif data.is_edge_attr(name):
+        elif value.size(0) == graph.num_edges and (
+            'edge' in name or graph.num_edges != graph.num_nodes
+        ):
             edge[name] = value
+        elif value.size(0) == graph.num_nodes:
+            node[name] = value
     x = node.get('x')
     if x is not None and x.is_floating_point():
         bad = int(torch.isnan(x).sum())
@@ -371,5 +467,5 @@ def split_attributes(
         )  # fmt: skip
     if graph.edge_id is not None:
         order = graph.edge_id
-        edge = {name: value.index_select(0, order) for name, value in edge.items()}
+        edge = {name: value.index_select(0, order.to(value.device)) for name, value in edge.items()}
     return node, edge

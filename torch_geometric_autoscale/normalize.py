@@ -2,8 +2,10 @@
 
 from copy import copy
 
+import torch
 from torch_geometric.data import Data
 
+from .errors import explain
 from .graph import original_gcn_norm
 from .graph_input import to_edges
 
@@ -22,7 +24,14 @@ def gcn_normalize(data: Data, add_self_loops: bool = True, improved: bool = Fals
     """
     edges = to_edges(data, who='gcn_normalize')
     dtype = data.x.dtype if data.x is not None and data.x.is_floating_point() else None
-    weight = edges.weight if dtype is None or edges.weight is None else edges.weight.to(dtype)
+    weight = edges.weight
+    if weight is not None and weight.dim() > 1:
+        raise ValueError(
+            explain('gcn_normalize', "edge weights must have one number per edge",
+                    f'shape {tuple(weight.shape)}', 'Reduce them to one column.')
+        )  # fmt: skip
+    if weight is not None and (dtype is not None or not weight.is_floating_point()):
+        weight = weight.to(dtype or torch.get_default_dtype())
     out = copy(data)
     for name in list(out.keys()):
         if data.is_edge_attr(name) or name in ('adj_t', 'edge_index'):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
+from torch_geometric.nn.norm import LayerNorm
 
 from .errors import explain
 
@@ -53,9 +54,16 @@ class BatchRowStatistics(TorchFunctionMode):
         if not training or input.size(0) != self.num_nodes or self.num_nodes == B:
             return F.batch_norm(input, *rest)
         batch = F.batch_norm(input[:B], *rest)
-        var, mean = torch.var_mean(input[:B], dim=0, unbiased=False)
-        halo = F.batch_norm(input[B:], mean, var, weight, bias, False, momentum, eps)
-        return torch.cat([batch, halo])
+        # Written out, as PyTorch's lets no gradient reach the statistics it is given.
+        over = [0, *range(2, input.dim())]
+        var, mean = torch.var_mean(input[:B], dim=over, unbiased=False, keepdim=True)
+        halo = (input[B:] - mean) * torch.rsqrt(var + eps)
+        shape = mean.shape
+        if weight is not None:
+            halo = halo * weight.view(shape)
+        if bias is not None:
+            halo = halo + bias.view(shape)
+        return torch.cat([batch, halo.to(batch.dtype)])
 
 
 def refuse_graph_statistics(who: str, modules: Iterable[tuple[str, torch.nn.Module]]) -> None:
@@ -66,9 +74,12 @@ def refuse_graph_statistics(who: str, modules: Iterable[tuple[str, torch.nn.Modu
     """
     for name, module in modules:
         kind = type(module).__name__
-        from_pyg = type(module).__module__.startswith(('torch_geometric.', 'torch.nn.'))
-        refused = from_pyg and kind in _SPAN_THE_GRAPH
-        if kind == 'LayerNorm' and getattr(module, 'mode', 'node') == 'graph':
+        refused = any(
+            base.__name__ in _SPAN_THE_GRAPH
+            and base.__module__.startswith(('torch_geometric.', 'torch.nn.'))
+            for base in type(module).__mro__
+        )
+        if isinstance(module, LayerNorm) and getattr(module, 'mode', 'node') == 'graph':
             refused, kind = True, "LayerNorm(mode='graph')"
         if isinstance(module, _BatchNorm) and not module.track_running_stats:
             refused, kind = True, f'{kind}(track_running_stats=False)'

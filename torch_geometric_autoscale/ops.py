@@ -35,8 +35,9 @@ def fast_dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Dropout (Srivastava et al. 2014), about five times faster than PyTorch's on the CPU.
 
     There, PyTorch draws one random number per entry; here wide random integers are cut into 8 or
-    16 bits per entry. The probability is therefore a multiple of 1/65536, and entries are scaled
-    by exactly the inverse of the share that is kept. Elsewhere than on the CPU it is PyTorch's.
+    16 bits per entry. The probability is therefore rounded to a multiple of 1/65536, and entries
+    are scaled by exactly the inverse of the share that is kept. Elsewhere than on the CPU it is
+    PyTorch's.
 
     Args:
         x: Any shape.
@@ -51,6 +52,8 @@ def fast_dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     bits = 8 if (p * 256).is_integer() else 16
     steps = 2**bits
     dropped = round(p * steps)
+    if dropped == steps:
+        return F.dropout(x, 1.0)
     words = torch.empty(-(-x.numel() * bits // 64), dtype=torch.int64)
     words.random_(-(2**63), 2**63 - 1)
     draws = words.view(torch.int8 if bits == 8 else torch.int16)[: x.numel()].view(x.shape)
@@ -76,26 +79,39 @@ def dropout(adj: Any, p: float, training: bool = True) -> Any:
     if not training or p == 0:
         return adj
     if isinstance(adj, Adjacency):
-        return adj.with_values(F.dropout(adj.values(), p))
+        return adj.with_values(_drop_entries(adj.values(), p))
     if is_sparse_tensor(adj):
         value = adj.storage.value()
         value = torch.ones(adj.nnz(), device=adj.device()) if value is None else value
-        return adj.set_value(F.dropout(value, p), layout='coo')
+        return adj.set_value(_drop_entries(value, p), layout='coo')
     if isinstance(adj, Tensor) and adj.layout == torch.sparse_coo:
-        values = F.dropout(adj._values(), p)
+        values = _drop_entries(adj._values(), p)
+        coalesced = adj.is_coalesced()
         return torch.sparse_coo_tensor(
-            adj._indices(), values, adj.shape, is_coalesced=adj.is_coalesced()
+            adj._indices(), values, adj.shape, is_coalesced=coalesced, check_invariants=False
         )
     if isinstance(adj, Tensor) and adj.layout == torch.sparse_csr:
-        values = F.dropout(adj.values(), p)
-        return torch.sparse_csr_tensor(adj.crow_indices(), adj.col_indices(), values, adj.shape)
+        values = _drop_entries(adj.values(), p)
+        return torch.sparse_csr_tensor(
+            adj.crow_indices(), adj.col_indices(), values, adj.shape, check_invariants=False
+        )
     if isinstance(adj, Tensor) and adj.layout == torch.sparse_csc:
-        values = F.dropout(adj.values(), p)
-        return torch.sparse_csc_tensor(adj.ccol_indices(), adj.row_indices(), values, adj.shape)
+        values = _drop_entries(adj.values(), p)
+        return torch.sparse_csc_tensor(
+            adj.ccol_indices(), adj.row_indices(), values, adj.shape, check_invariants=False
+        )
     raise TypeError(
         explain('dropout', "'adj' must be a sparse matrix", type(adj).__name__,
                 'Use fast_dropout or torch.nn.functional.dropout for features.')
     )  # fmt: skip
+
+
+def _drop_entries(value: Tensor, p: float) -> Tensor:
+    """Drop whole rows of ``value``, one per edge."""
+    if not value.is_floating_point():
+        value = value.to(torch.get_default_dtype())
+    keep = F.dropout(value.new_ones(value.shape[:1]), p)
+    return value * keep.view(-1, *[1] * (value.dim() - 1))
 
 
 def _check_probability(who: str, p: float) -> None:

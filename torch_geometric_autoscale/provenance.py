@@ -29,12 +29,16 @@ class Provenance(TorchDispatchMode):
         """Start a new provenance: from here on the result depends on ``marks`` alone."""
         with torch._C._DisableTorchDispatch():
             value = value.clone()  # its own storage, shared with no other value
-        self._sources[_storage(value)] = frozenset(marks)
+        self.set(value, marks)
         return value
+
+    def set(self, value: Tensor, marks: Iterable[Hashable]) -> None:
+        """Let ``value`` depend on ``marks`` alone."""
+        self._sources[_storage(value)] = frozenset(marks)
 
     def forget(self, value: Tensor) -> None:
         """From here on ``value`` depends on nothing."""
-        self._sources[_storage(value)] = frozenset()
+        self.set(value, ())
 
     def __torch_dispatch__(
         self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
@@ -42,14 +46,19 @@ class Provenance(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         sources = self.of(inputs)
-        shared = {_storage(tensor) for tensor in inputs}
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self._sources[_storage(tensor)] = sources
         schema = getattr(func, '_schema', None)
         if schema is not None and schema.is_mutable:
-            for key in shared:
-                self._sources[key] = self._sources.get(key, frozenset()) | sources
+            names = (argument.name for argument in schema.arguments)
+            named = {**dict(zip(names, args, strict=False)), **(kwargs or {})}
+            for argument in schema.arguments:
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    for tensor in tree_leaves(named.get(argument.name)):
+                        if isinstance(tensor, Tensor):
+                            key = _storage(tensor)
+                            self._sources[key] = self._sources.get(key, frozenset()) | sources
         return out
 
 

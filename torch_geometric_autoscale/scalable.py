@@ -163,7 +163,7 @@ class ScalableGNN(torch.nn.Module):
             data: the same pass serves evaluation.
         """
         self._check_graph('refresh', loader.graph.num_nodes, loader.graph.fingerprint)
-        return LayerwiseInference(self, self._replay_batch, loader, write=True).run()
+        return self._layerwise(loader, write=True)
 
     def _inference(self, loader: SubgraphLoader, args: Any, kwargs: Any) -> Tensor:
         if args or kwargs:
@@ -171,7 +171,12 @@ class ScalableGNN(torch.nn.Module):
                 explain(type(self).__name__, "'loader' comes alone", 'further arguments',
                         'Call model(loader=loader).')
             )  # fmt: skip
-        return LayerwiseInference(self, self._replay_batch, loader, write=False).run()
+        return self._layerwise(loader, write=False)
+
+    def _layerwise(self, loader: SubgraphLoader, write: bool) -> Tensor:
+        inputs = {'x', *inspect.signature(self.forward).parameters}
+        run = type(self)._replay_batch
+        return LayerwiseInference(self, run, loader, write, inputs).run()
 
     def _replay_batch(self, batch: SubgraphBatch) -> Any:
         return super().__call__(**self._fit((batch,), {})[0])

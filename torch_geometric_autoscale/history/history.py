@@ -48,9 +48,7 @@ class History(torch.nn.Module):
         self.embedding_dim = embedding_dim
         self.dtype_is_chosen = dtype is not None
         self.graph: str | None = None
-        self.emb = torch.zeros(
-            num_embeddings, embedding_dim, device=device or 'cpu', dtype=dtype
-        )
+        self.emb = torch.zeros(num_embeddings, embedding_dim, device=device or 'cpu', dtype=dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -92,16 +90,17 @@ class History(torch.nn.Module):
         Raises:
             ValueError: If an id lies outside of the table or ``out`` has another shape.
         """
-        if n_id is None:
-            rows = self.emb.clone()
-            return rows if out is None else out.copy_(rows)
-        self._check_ids('pull', n_id)
-        if out is not None and out.shape != (n_id.numel(), self.embedding_dim):
+        if n_id is not None:
+            self._check_ids('pull', n_id)
+        shape = (self.num_embeddings if n_id is None else n_id.numel(), self.embedding_dim)
+        if out is not None and out.shape != shape:
             raise ValueError(
-                explain('History.pull', f"'out' must have shape {(n_id.numel(), self.embedding_dim)}",
-                        tuple(out.shape), 'Pass one full row per node id.')
+                explain('History.pull', f"'out' must have shape {shape}", tuple(out.shape),
+                        'Pass one full row per node id.')
             )  # fmt: skip
-        index = n_id.to(self.device)
+        if n_id is None:
+            return self.emb.clone() if out is None else out.copy_(self.emb)
+        index = n_id.to(self.device, torch.int64)
         direct = out is not None and out.dtype == self.dtype and out.device == self.device
         if direct and out is not None and out.is_contiguous():
             return torch.index_select(self.emb, 0, index, out=out)
@@ -150,7 +149,7 @@ class History(torch.nn.Module):
             return
         self._check_count(x.size(0), n_id.numel(), 'node id')
         self._check_ids('push', n_id)
-        index = n_id.to(self.device)
+        index = n_id.to(self.device, torch.int64)
         sorted_ids = index.sort()[0]
         repeated = sorted_ids[1:][sorted_ids[1:] == sorted_ids[:-1]]
         if repeated.numel():
@@ -166,9 +165,15 @@ class History(torch.nn.Module):
     def _widen(self, dtype: torch.dtype) -> None:
         wider = torch.promote_types(self.dtype, dtype)
         if not self.dtype_is_chosen and wider != self.dtype:
-            self.emb = self.emb.to(wider)
+            with torch.inference_mode(False):  # the table outlives an evaluation
+                self.emb = self.emb.to(wider)
 
     def _check_rows(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                explain('History.push', "'x' must be a tensor", type(x).__name__,
+                        'Pass one full row per node id.')
+            )  # fmt: skip
         if x.dim() != 2 or x.size(1) != self.embedding_dim:
             rows = x.size(0) if x.dim() else 1
             raise ValueError(
@@ -191,6 +196,10 @@ class History(torch.nn.Module):
 
     def _check_ids(self, call: str, n_id: Tensor) -> None:
         who = f'History.{call}'
+        if not isinstance(n_id, Tensor):
+            raise TypeError(
+                explain(who, "'n_id' must be a tensor", type(n_id).__name__, 'Pass batch.n_id.')
+            )
         if n_id.dim() != 1 or n_id.is_floating_point() or n_id.dtype == torch.bool:
             raise ValueError(
                 explain(who, "'n_id' must be a vector of integer ids",
@@ -204,6 +213,15 @@ class History(torch.nn.Module):
             )  # fmt: skip
 
     def _check_chunks(self, x: Tensor, offset: Tensor, count: Tensor) -> list[tuple[int, int]]:
+        for name, value in [('offset', offset), ('count', count)]:
+            fine = isinstance(value, Tensor) and value.dim() == 1
+            if not fine or value.is_floating_point() or value.dtype == torch.bool:
+                raise TypeError(
+                    explain('History.push', f"'{name}' must be a vector of integers",
+                            f'shape {tuple(value.shape)} of {value.dtype}'
+                            if isinstance(value, Tensor) else type(value).__name__,
+                            'Pass offset and count as the loader gives them.')
+                )  # fmt: skip
         chunks = list(zip(offset.tolist(), count.tolist(), strict=False))
         total = sum(length for _, length in chunks)
         if offset.shape != count.shape or total != x.size(0):
@@ -229,8 +247,16 @@ class History(torch.nn.Module):
         return {'emb': self.emb, 'graph': self.graph}
 
     def set_extra_state(self, state: Any) -> None:
+        if not isinstance(state, dict) or not isinstance(state.get('emb'), Tensor):
+            raise ValueError(
+                explain('History.load_state_dict', "the state must hold a table 'emb'",
+                        sorted(state) if isinstance(state, dict) else type(state).__name__,
+                        'Load what state_dict gave.')
+            )  # fmt: skip
         emb = state['emb']
-        same_dtype = emb.dtype == self.dtype or not self.dtype_is_chosen
+        same_dtype = emb.dtype == self.dtype or (
+            not self.dtype_is_chosen and emb.is_floating_point()
+        )
         if emb.shape != self.emb.shape or not same_dtype:
             raise ValueError(
                 explain('History.load_state_dict',
@@ -239,7 +265,7 @@ class History(torch.nn.Module):
                         'Load it into a model of the same graph, width and history type.')
             )  # fmt: skip
         self.emb = emb.detach().to(self.device, copy=True)
-        self.graph = state['graph']
+        self.graph = state.get('graph')
 
     def extra_repr(self) -> str:
         return (

@@ -1,0 +1,62 @@
+"""The text of ``pygas train --help``, read from the configuration files themselves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..datasets import describe
+from .options import CONF, choices
+
+USAGE = """\
+usage: pygas train [KEY=VALUE ...]
+
+Loads a graph, cuts it into parts, trains with histories and, as a comparison, full batch;
+prints a table and writes a run folder: settings.yaml, checkpoint.pt, record.json, accuracy.png,
+log.txt.
+
+examples:
+  pygas train
+  pygas train dataset=cora root=data seed=1
+  pygas train dataset=my_graph.npz model.num_layers=3 full=false out=runs/mine
+"""
+
+
+def train_help() -> str:
+    """Usage, models, data sets, and every option with its default."""
+    lines = [USAGE, 'models (model=NAME):']
+    lines += [f'  {name}' for name in choices('model')]
+    lines += ['', 'data sets (dataset=NAME, or the path of an .npz file):']
+    lines += [f'  {name:<17} {describe(name)}' for name in choices('dataset')]
+    lines += [
+        '',
+        'options and their defaults (some models and data sets have defaults of their own):',
+    ]
+    lines += _table(_options(CONF / 'train.yaml'))
+    for name in choices('model'):
+        lines += ['', f'options of model={name}:']
+        lines += _table(_options(CONF / 'model' / f'{name}.yaml', 'model.'))
+    lines += ['', 'options of data sets with several splits:']
+    lines += _table(_options(CONF / 'dataset' / 'npz.yaml', 'dataset.'))
+    return '\n'.join(lines)
+
+
+def _table(options: Iterator[tuple[str, str]]) -> list[str]:
+    rows = list(options)
+    width = max(len(name) for name, _ in rows)
+    return [f'  {name:<{width}}  {text}' for name, text in rows]
+
+
+def _options(path: Path, prefix: str = '') -> Iterator[tuple[str, str]]:
+    """``name=default`` and description of each commented line of a configuration file."""
+    parent = ''
+    for line in path.read_text('utf-8').splitlines():
+        entry, marked, text = line.partition('  # ')
+        key, colon, value = entry.partition(':')
+        if not colon or not marked or key.startswith('#'):
+            continue
+        indented = key.startswith(' ')
+        if not value.strip():
+            parent = f'{key.strip()}.'
+            yield key.strip(), text
+            continue
+        name = f'{prefix}{parent if indented else ""}{key.strip()}'
+        yield f'{name}={value.strip()}', text

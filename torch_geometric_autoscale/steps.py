@@ -1,0 +1,96 @@
+"""The steps of a forward, and in which phase of an inference each is computed, kept and read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from .history import History
+
+FEATURES = 'features'
+"""The mark of what depends on the input features."""
+
+
+@dataclass
+class Step:
+    """One recorded step of a forward: a unit, or a boundary.
+
+    A *unit* is a call of an operator or of a leaf module with parameters. A *boundary* is where
+    halo rows are replaced.
+
+    Attributes:
+        reads: The earlier steps whose values it reads, by position, and :data:`FEATURES`.
+        module: The module of a unit; ``None`` for a boundary.
+        history: The history of a boundary, if it has one.
+        phase: For boundary ``p`` (counted from 0), ``p``: the phase that ends here.
+        on_batch: Whether its value has the ``B`` batch rows, or all ``n`` rows of a batch.
+        tail: Shape of one row.
+        dtype: Type of the value.
+        computed_in: The phase that computes it.
+        read_in: The later phases that read it.
+        table: Its rows for all nodes, while a later phase reads them.
+    """
+
+    reads: frozenset[Any]
+    module: torch.nn.Module | None = None
+    history: History | None = None
+    phase: int = -1
+    on_batch: bool = False
+    tail: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+    computed_in: int = -1
+    read_in: set[int] = field(default_factory=set)
+    table: Any = None
+
+    @property
+    def is_boundary(self) -> bool:
+        return self.module is None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the phases of an inference need.
+
+    Attributes:
+        num_phases: One for each boundary, and the last for the output.
+        features_in: The phases that read the input features.
+    """
+
+    num_phases: int
+    features_in: frozenset[int]
+
+
+def make_plan(steps: Sequence[Step], output_reads: Iterable[Any], precise: bool = True) -> Plan:
+    """Decide in which phase each unit is computed, and in which later ones it is read.
+
+    Args:
+        steps: In the order of the forward; their ``computed_in``, ``read_in`` and ``table`` are
+            set anew.
+        output_reads: What the output reads.
+        precise: Whether to trust ``reads``. If not, every value is computed as soon as it can be
+            and kept to the end.
+    """
+    for step in steps:
+        step.computed_in, step.read_in, step.table = -1, set(), None
+    ends = [i for i, step in enumerate(steps) if step.is_boundary] + [len(steps)]
+    features_in = set()
+    for phase, end in enumerate(ends):
+        wanted = output_reads if end == len(steps) else steps[end].reads
+        pending = list(wanted) if precise else [FEATURES, *range(end)]
+        seen = set()
+        while pending:
+            mark = pending.pop()
+            if mark in seen:
+                continue
+            seen.add(mark)
+            if mark == FEATURES:
+                features_in.add(phase)
+                continue
+            step = steps[mark]
+            if not step.is_boundary and step.computed_in in (-1, phase):
+                step.computed_in = phase
+                pending.extend(step.reads)
+            else:
+                step.read_in.add(phase)
+    return Plan(len(ends), frozenset(features_in))
