@@ -124,9 +124,14 @@ class _WeightGiven(_Nothing):
             conv.__dict__['forward'] = self._weighted(conv.forward)
 
     def _weighted(self, forward: Callable) -> Callable:
-        return lambda *args, **kwargs: forward(
-            *args, **{'edge_weight': self.data.edge_weight, **kwargs}
-        )
+        at = list(inspect.signature(forward).parameters).index('edge_weight')
+
+        def weighted(*args: Any, **kwargs: Any) -> Any:
+            if len(args) <= at:
+                kwargs.setdefault('edge_weight', self.data.edge_weight)
+            return forward(*args, **kwargs)
+
+        return weighted
 
     def __exit__(self, *_: Any) -> None:
         for conv in self.convs:
@@ -166,7 +171,9 @@ def sweep(model: ScalableGNN, loader: Iterable) -> Tensor:
     out: Tensor | None = None
     for batch in loader:
         rows = rows_of(model(batch))
-        out = rows.new_full((model.num_nodes, *rows.shape[1:]), float('nan')) if out is None else out
+        out = (
+            rows.new_full((model.num_nodes, *rows.shape[1:]), float('nan')) if out is None else out
+        )
         out[batch.n_id[: batch.batch_size]] = rows.detach()
     assert out is not None
     return out
@@ -268,7 +275,7 @@ def check_inference(model: ScalableGNN, data: Data, loader: SubgraphLoader) -> N
         exact: list[Tensor] = []
 
         def note(_: int, x: Tensor) -> Tensor:
-            exact.append(x)
+            exact.append(x.clone())  # a forward may write into it
             return x
 
         plain(model, data, note)
@@ -342,8 +349,6 @@ def check_oracle(
         check_batch_statistics(model, data, loader)
     else:
         check_gradients(model, data, loader)
-        whole = sweep_loader(
-            data, torch.tensor([0, data.num_nodes]), bipartite=loader.bipartite
-        )
+        whole = sweep_loader(data, torch.tensor([0, data.num_nodes]), bipartite=loader.bipartite)
         check_one_batch_is_full_batch(model, data, whole)
     check_inference(model, data, loader)

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batching import BatchBuilder, BatchNodes, EdgeSlice
+from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
-from .graph import Graph, VariantKey
+from .graph import Graph, VariantKey, multiply
 
 
 class BatchEdges:
@@ -51,7 +51,10 @@ class Adjacency(Tensor):
 
     edges: BatchEdges
     key: VariantKey | None
+    is_square: bool
     features: tuple[Tensor, int, Tensor] | None
+    _cache: dict[Any, Any]
+    _own_values: Tensor | None
 
     @staticmethod
     def __new__(
@@ -64,17 +67,17 @@ class Adjacency(Tensor):
     ) -> 'Adjacency':
         num_nodes = edges.nodes.n_id.numel()
         size = (num_nodes if square else edges.nodes.batch_size, num_nodes)
-        self: Adjacency = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        self: Adjacency = Tensor._make_wrapper_subclass(
             cls, size, dtype=dtype, device=torch.device(device)
         )
         self.edges, self.key, self.is_square = edges, key, square
-        self._cache: dict[Any, Any] = {}
+        self._cache = {}
         self.features = None
-        self._own_values: Tensor | None = None
+        self._own_values = None
         return self
 
-    layout = property(lambda self: torch.sparse_csr)  # type: ignore[assignment]
-    is_sparse_csr = property(lambda self: True)  # type: ignore[assignment]
+    layout = property(lambda self: torch.sparse_csr)
+    is_sparse_csr = property(lambda self: True)
 
     @property
     def graph(self) -> Graph:
@@ -180,7 +183,9 @@ class Adjacency(Tensor):
 
         return self._kept('arrays', compute)
 
-    def _values(self, dtype: torch.dtype) -> Tensor:
+    def values_as(self, dtype: torch.dtype) -> Tensor:
+        """Edge weights in ``dtype``; ones where the graph has none. ``(E_b,)``."""
+
         def compute() -> Tensor:
             _, col = self._arrays()
             weight = self._own_values
@@ -205,14 +210,14 @@ class Adjacency(Tensor):
 
     def _forward_matrix(self, dtype: torch.dtype) -> Tensor:
         crow, col = self._arrays()
-        return _csr(crow, col, self._values(dtype), tuple(self.shape))
+        return _csr(crow, col, self.values_as(dtype), tuple(self.shape))
 
     def _backward_matrix(self, dtype: torch.dtype, num_sources: int) -> Tensor:
         """The transpose, restricted to the first ``num_sources`` columns."""
 
         def compute() -> Tensor:
             _, col = self._arrays()
-            row, value = self._target().int(), self._values(dtype)
+            row, value = self._target().int(), self.values_as(dtype)
             if num_sources < self.size(1):
                 keep = (col < num_sources).nonzero().view(-1)
                 row, col, value = row[keep], col[keep], value[keep]
@@ -223,22 +228,22 @@ class Adjacency(Tensor):
 
         return self._kept(('transpose', dtype, num_sources), compute)
 
-    def values(self) -> Tensor:  # type: ignore[override]
+    def values(self) -> Tensor:
         """Edge weights in this adjacency's type; ones where the graph has none. ``(E_b,)``."""
-        return self._values(self.dtype)
+        return self.values_as(self.dtype)
 
     def has_values(self, weight: Tensor) -> bool:
         """Whether ``weight`` holds this adjacency's edge weights, in whatever type."""
         if self.weight is None or weight.device != self.device:
             return False
-        return torch.equal(weight, self._values(weight.dtype))
+        return torch.equal(weight, self.values_as(weight.dtype))
 
     def to_csr(self) -> Tensor:
         """A plain ``torch.sparse_csr`` tensor with 64-bit indices."""
 
         def compute() -> Tensor:
             crow, col = self._arrays()
-            values = self._values(self.dtype)
+            values = self.values_as(self.dtype)
             return _csr(crow.long(), col.long(), values, tuple(self.shape))
 
         return self._kept('csr', compute)
@@ -263,7 +268,8 @@ class Adjacency(Tensor):
                         'Use batch.edge_index for other aggregations.')
             )  # fmt: skip
         if not x.is_floating_point():
-            raise TypeError(
+            # No TypeError: Python would take it as a request to try the reflected product.
+            raise ValueError(
                 explain('adj_t', 'the dense matrix must be of a floating-point type', x.dtype,
                         'Convert it, e.g. with x.float().')
             )  # fmt: skip
@@ -278,34 +284,35 @@ class Adjacency(Tensor):
         if reduce == 'mean':
             crow, _ = self._arrays()
             return self._sum(x) / (crow[1:] - crow[:-1]).clamp(min=1).to(x.dtype).view(-1, 1)
-        messages = x.index_select(0, self._arrays()[1]) * self._values(x.dtype).view(-1, 1)
+        messages = x.index_select(0, self._arrays()[1]) * self.values_as(x.dtype).view(-1, 1)
         index = self._target().view(-1, 1).expand_as(messages)
         zeros = x.new_zeros(self.size(0), x.size(1))
         return zeros.scatter_reduce(0, index, messages, _REDUCTIONS[reduce], include_self=False)
 
     def _sum(self, x: Tensor) -> Tensor:
         if x.dtype not in (torch.float32, torch.float64):
-            messages = x.index_select(0, self._arrays()[1]) * self._values(x.dtype).view(-1, 1)
+            messages = x.index_select(0, self._arrays()[1]) * self.values_as(x.dtype).view(-1, 1)
             return x.new_zeros(self.size(0), x.size(1)).index_add_(0, self._target(), messages)
-        if not x.requires_grad and not self.is_square and self._is_features(x):
-            return self._product_of_features()
+        if self.knows_product(x):
+            return self.known_product().clone()  # the caller may write to it
         return _SparseSum.apply(x, self)
 
-    def _is_features(self, x: Tensor) -> bool:
+    def knows_product(self, x: Tensor) -> bool:
+        """Whether the product with ``x``, the batch's untouched features, is known beforehand."""
         return (
-            self.features is not None and x is self.features[0] and _version(x) == self.features[1]
+            self.features is not None
+            and x is self.features[0]
+            and _version(x) == self.features[1]
+            and not x.requires_grad
+            and not self.is_square
         )
 
-    def _product_of_features(self) -> Tensor:
-        # The first propagation of constant features is the same in every epoch.
+    def known_product(self) -> Tensor:
+        """The product with the batch's features, ``(B, F)``; may be a view: not to be changed."""
         assert self.features is not None
         product = self.graph.variant(self.key).product(self.features[2])
-        nodes = self.edges.nodes
-        chunks = [
-            product[a : a + c]
-            for a, c in zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True)
-        ]
-        return torch.cat(chunks)
+        chunks = [product[a:b] for a, b in contiguous(self.edges.nodes)]
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     # Tensor protocol #############################################################
 
@@ -338,7 +345,7 @@ class Adjacency(Tensor):
             return func(*args, **kwargs)
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         return func(*_to_csr(list(args)), **_to_csr(kwargs or {}))
@@ -353,7 +360,7 @@ class Adjacency(Tensor):
     def __deepcopy__(self, memo: dict) -> 'Adjacency':
         return self
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return (
             f'{type(self).__name__}(size={tuple(self.shape)}, nnz={self._arrays()[1].numel()}, '
             f'batch_size={self.batch_size}, dtype={self.dtype}, device={self.device})'
@@ -368,7 +375,7 @@ class _SparseSum(torch.autograd.Function):
         ctx.adj = adj
         # Pulled halo rows are constants: no gradient is owed to them.
         ctx.num_sources = adj.batch_size if halo_is_constant(x) else adj.size(1)
-        return torch.sparse.mm(adj._forward_matrix(x.dtype), x)
+        return multiply(adj._forward_matrix(x.dtype), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -376,10 +383,11 @@ class _SparseSum(torch.autograd.Function):
         adj: Adjacency = ctx.adj
         matrix = adj._backward_matrix(grad.dtype, ctx.num_sources)
         if ctx.num_sources == adj.size(1):
-            return torch.sparse.mm(matrix, grad), None
+            return multiply(matrix, grad), None
         out = grad.new_empty(adj.size(1), grad.size(1))
         out[ctx.num_sources :] = 0
-        torch.mm(matrix, grad, out=out[: ctx.num_sources])
+        with torch.autocast(grad.device.type, enabled=False):
+            torch.mm(matrix, grad, out=out[: ctx.num_sources])
         return out, None
 
 
@@ -424,7 +432,7 @@ def _version(x: Tensor | None) -> int:
 
 _REDUCTIONS = {'sum': 'sum', 'mean': 'mean', 'min': 'amin', 'max': 'amax'}
 _PRODUCTS = {
-    torch.sparse.mm, torch.mm, torch.spmm, torch.matmul,  # type: ignore[attr-defined]
+    torch.sparse.mm, torch.mm, torch.spmm, torch.matmul,
     Tensor.mm, Tensor.matmul, Tensor.__matmul__,
 }  # fmt: skip
 _CONVERSIONS = {
@@ -438,12 +446,15 @@ _IDENTITIES = {
     Tensor.coalesce,
     Tensor.to_sparse_csr,
 }
-_PLAIN = {
+_PLAIN: set[Any] = {
     Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.is_floating_point,
-    Tensor.shape.__get__, Tensor.dtype.__get__, Tensor.device.__get__,  # type: ignore[attr-defined]
-    Tensor.ndim.__get__, Tensor.is_cuda.__get__, Tensor.is_cpu.__get__,  # type: ignore[attr-defined]
-    Tensor.requires_grad.__get__, Tensor.is_leaf.__get__, Tensor.grad_fn.__get__,  # type: ignore[attr-defined]
-    Tensor.grad.__get__, Tensor.is_sparse.__get__, Tensor.is_mkldnn.__get__,  # type: ignore[attr-defined]
+}  # fmt: skip
+_PLAIN |= {
+    getattr(Tensor, name).__get__
+    for name in (
+        'shape', 'dtype', 'device', 'ndim', 'is_cuda', 'is_cpu', 'requires_grad', 'is_leaf',
+        'grad_fn', 'grad', 'is_sparse', 'is_mkldnn',
+    )
 }  # fmt: skip
 
 

@@ -25,7 +25,18 @@ class BatchNodes(NamedTuple):
     n_id: Tensor
     batch_size: int
     offset: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]
+
+
+def contiguous(nodes: BatchNodes) -> list[tuple[int, int]]:
+    """The batch nodes as few ranges of rows, in order; neighbouring partitions are joined."""
+    ranges: list[tuple[int, int]] = []
+    for start, length in zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True):
+        if ranges and ranges[-1][1] == start:
+            ranges[-1] = (ranges[-1][0], start + length)
+        else:
+            ranges.append((start, start + length))
+    return ranges
 
 
 class EdgeSlice(NamedTuple):
@@ -61,8 +72,9 @@ class BatchBuilder:
 
     def _make_scratch(self) -> None:
         # local_id[v] is only read for nodes of the batch at hand, so it is never cleared.
-        self._local_id = torch.empty(self.graph.num_nodes, dtype=torch.int32)
-        self._inside = torch.zeros(self.graph.num_nodes, dtype=torch.bool)
+        with torch.inference_mode(False):  # it is written to in training, too
+            self._local_id = torch.empty(self.graph.num_nodes, dtype=torch.int32)
+            self._inside = torch.zeros(self.graph.num_nodes, dtype=torch.bool)
 
     # Nodes #######################################################################
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class BatchCall:
         offset: First node of each contiguous chunk of batch nodes, or ``None``.
         count: Length of each chunk, or ``None``.
         adj_t: The batch's adjacency where it came from a loader of this library.
+        written: The histories that this call has written so far.
     """
 
     batch_size: int
@@ -27,6 +29,7 @@ class BatchCall:
     offset: Tensor | None = None
     count: Tensor | None = None
     adj_t: Adjacency | None = None
+    written: list[Any] = field(default_factory=list)
 
     @property
     def num_nodes(self) -> int:

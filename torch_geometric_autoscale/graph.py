@@ -55,10 +55,16 @@ class Graph:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the structure: equal graphs in equal node order share it."""
+        """A hash of the structure: equal graphs in equal node order share it.
+
+        The order of the edges into one node does not count: it depends on the format.
+        """
         if self._fingerprint is None:
+            total = torch.zeros(self.num_edges + 1, dtype=torch.int64)
+            torch.cumsum(_scramble(self.col.long()), 0, out=total[1:])
+            sources = total[self.rowptr[1:]] - total[self.rowptr[:-1]]
             digest = hashlib.blake2b(digest_size=16)
-            for part in (self.rowptr, self.col):
+            for part in (self.rowptr, sources):
                 digest.update(part.numpy().data)
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
@@ -138,7 +144,7 @@ class Graph:
                 (self.num_nodes, self.num_nodes), check_invariants=False,
             )  # fmt: skip
             with torch.no_grad():
-                known = self._product = (x, x._version, torch.sparse.mm(matrix, x))
+                known = self._product = (x, x._version, multiply(matrix, x))
         return known[2]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -147,6 +153,20 @@ class Graph:
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(num_nodes={self.num_nodes}, num_edges={self.num_edges})'
+
+
+def _scramble(ids: Tensor) -> Tensor:
+    """Random-looking 64-bit numbers for ids (the mixing steps of splitmix64)."""
+    ids = ids * -7046029254386353131
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        ids = (ids ^ (ids >> shift)) * factor
+    return ids ^ (ids >> 31)
+
+
+def multiply(matrix: Tensor, x: Tensor) -> Tensor:
+    """``matrix @ x`` in the types they have: CSR products know no ``bfloat16``."""
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.sparse.mm(matrix, x)
 
 
 def check_same_graph(who: str, expected: str | None, fingerprint: str | None) -> None:

@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
+from .adjacency import Adjacency
+from .calls import current_call
 from .errors import explain
 from .provenance import Provenance
 
-_checked: 'WeakSet[torch.nn.Module]' = WeakSet()
+# In train() and in eval() a forward may go another way.
+_checked: dict[bool, 'WeakSet[torch.nn.Module]'] = {False: WeakSet(), True: WeakSet()}
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Guard(Provenance):
         for path, module in owner.named_modules():
             if isinstance(module, MessagePassing):
                 name = type(module).__name__ + (f" '{path}'" if path else '')
-                handles.append(module.register_propagate_forward_pre_hook(self._before(name)))
+                before = self._before(name, module.flow)
+                handles.append(module.register_propagate_forward_pre_hook(before))
                 handles.append(module.register_propagate_forward_hook(self._after(name)))
         token = _active.set(self)
         try:
@@ -50,8 +54,9 @@ class Guard(Provenance):
             for handle in handles:
                 handle.remove()
 
-    def _before(self, name: str) -> Callable[[Any, Any], None]:
+    def _before(self, name: str, flow: str) -> Callable[[Any, Any], None]:
         def before(_: Any, inputs: Any) -> None:
+            _refuse_reversed(name, inputs[0], 1 if flow == 'source_to_target' else 0)
             read = next((m for m in self.of(inputs[1:]) if isinstance(m, Propagated)), None)
             if read is None:
                 return
@@ -79,18 +84,37 @@ class Guard(Provenance):
 _active: ContextVar[Guard | None] = ContextVar('guard', default=None)
 
 
+def _refuse_reversed(name: str, edge_index: Any, target: int) -> None:
+    """Refuse edges that end in halo nodes where the batch holds no such edges, or not all."""
+    call = current_call()
+    if call is None or call.adj_t is None or call.adj_t.edges.builder.both_directions:
+        return
+    if isinstance(edge_index, Adjacency) or not _is_tensor(edge_index):
+        return
+    if edge_index.layout != torch.strided or edge_index.dim() != 2 or edge_index.size(0) != 2:
+        return
+    into_halo = edge_index[target] >= call.batch_size
+    if bool((into_halo & (edge_index[0] != edge_index[1])).any()):
+        raise ValueError(
+            explain(name, 'a batch holds the edges into its nodes, from source to target',
+                    'edges into halo nodes, e.g. reversed ones',
+                    "Make the loader with direction='both' to read both ways.")
+        )  # fmt: skip
+
+
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
 @contextmanager
 def _guarding_once(owner: torch.nn.Module) -> Iterator[None]:
-    if owner in _checked or _active.get() is not None:
+    checked = _checked[owner.training]
+    if owner in checked or _active.get() is not None:
         yield
         return
     with Guard().watching(owner):
         yield
-    _checked.add(owner)
+    checked.add(owner)
 
 
 def guard_model(model: torch.nn.Module) -> Any:

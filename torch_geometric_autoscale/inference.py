@@ -19,6 +19,7 @@ from torch_geometric.nn import MessagePassing
 
 from .calls import BatchCall, batch_call
 from .errors import explain
+from .graph import check_same_graph
 from .guard import Guard, Propagated
 from .history import History
 from .loader import SubgraphBatch, SubgraphLoader
@@ -59,6 +60,8 @@ class LayerwiseInference:
         self.run_model = run
         self.loader = loader
         self.write = write
+        parameter = next(model.parameters(), None)
+        self.device = torch.device('cpu') if parameter is None else parameter.device
         self.inputs = [name for name in loader.node_attrs if name in inputs]
         self.steps: list[Step] = []
         self.output_reads: frozenset[Any] = frozenset()
@@ -98,7 +101,7 @@ class LayerwiseInference:
                     if self._phase == plan.num_phases - 1:
                         rows = self._output_rows(value)
                         if out is None:
-                            out = rows.new_empty((self.loader.graph.num_nodes, *rows.shape[1:]))
+                            out = self._new_table(rows)
                         _write(out, rows, batch)
                     bar.update()
                 for step in self.steps:
@@ -109,7 +112,11 @@ class LayerwiseInference:
 
     def _replay(self, model: torch.nn.Module, batch: SubgraphBatch) -> Any:
         self._position, self._batch = 0, batch
-        self._batch_size, self._num_nodes, self._n_id = batch.batch_size, batch.num_nodes, batch.n_id
+        self._batch_size, self._num_nodes, self._n_id = (
+            batch.batch_size,
+            batch.num_nodes,
+            batch.n_id,
+        )
         try:
             with batch_call(BatchCall(self._batch_size, self._n_id, adj_t=batch.adj_t)):
                 return self.run_model(model, batch)
@@ -138,16 +145,18 @@ class LayerwiseInference:
     # Batches #####################################################################
 
     def _batches(self) -> Iterator[SubgraphBatch]:
+        if self._kept is not None:
+            return iter(self._kept)
+        batches = (batch.to(self.device) for batch in self.loader.sweep(()))
         if self.loader.graph.num_edges > _KEEP_BATCHES_UP_TO:
-            return self.loader.sweep(())
-        if self._kept is None:
-            self._kept = list(self.loader.sweep(()))
+            return batches
+        self._kept = list(batches)
         return iter(self._kept)
 
     def _set_inputs(self, batch: SubgraphBatch, needed: bool) -> None:
         for name in self.inputs:
             if needed:
-                self.loader.fill(batch, name)
+                self.loader.fill(batch, name, self.device)
             else:
                 whole = self.loader.node_attrs[name]
                 tail = tuple(whole.shape[1:])
@@ -225,9 +234,10 @@ class LayerwiseInference:
         return x
 
     def _push(self, history: History, rows: Tensor) -> None:
-        batch = self._batch
+        batch, fingerprint = self._batch, self.loader.graph.fingerprint
+        check_same_graph('refresh', history.graph, fingerprint)
         history.push(rows, self._n_id[: self._batch_size], batch.offset, batch.count)
-        history.belong_to(self.loader.graph.fingerprint)
+        history.belong_to(fingerprint)
 
     def unit(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         """Answer the call of a unit: compute it in its phase, look it up in later ones."""
@@ -269,22 +279,26 @@ class LayerwiseInference:
             return self._placeholder(rows, step.tail, step.dtype)
         if isinstance(step.table, History):
             return step.table.pull(self._n_id[:rows])
-        return step.table.index_select(0, self._n_id[:rows])
+        return step.table.index_select(0, self._n_id[:rows].cpu()).to(self.device)
 
     def _placeholder(self, rows: int, tail: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """What nobody reads in this phase; NaN would show if somebody did."""
-        key = (rows, tail, dtype)
-        if key not in self._placeholders:
-            if len(self._placeholders) > 64:
-                self._placeholders.clear()
+        buffer = self._placeholders.get((tail, dtype))
+        if buffer is None or buffer.size(0) < rows:
             fill = float('nan') if dtype.is_floating_point else 0
-            self._placeholders[key] = torch.full((rows, *tail), fill, dtype=dtype)
-        return self._placeholders[key]
+            buffer = torch.full((rows, *tail), fill, dtype=dtype, device=self.device)
+            self._placeholders[tail, dtype] = buffer
+        return buffer[:rows]
 
     def _store(self, step: Step, rows: Tensor) -> None:
         if step.table is None:
-            step.table = rows.new_empty((self.loader.graph.num_nodes, *rows.shape[1:]))
+            step.table = self._new_table(rows)
         _write(step.table, rows, self._batch)
+
+    def _new_table(self, rows: Tensor) -> Tensor:
+        # In main memory, whatever device the model is on: a table has a row for every node.
+        size = (self.loader.graph.num_nodes, *rows.shape[1:])
+        return torch.empty(size, dtype=rows.dtype)
 
     # Interception ################################################################
 

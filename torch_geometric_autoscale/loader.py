@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from .adjacency import Adjacency, BatchEdges, adjacency_of, tag_edge_index
-from .batching import BatchBuilder, BatchNodes, EdgeSlice
+from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
 from .graph import Graph, VariantKey
 from .graph_input import to_edges
@@ -33,21 +33,21 @@ class SubgraphBatch(Data):
             mean losses of an epoch's batches, each times its weight, add up to the full loss.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:
         yield from (self, self.batch_size, self.n_id, self.offset, self.count)
 
     # Edge-level attributes are cut when first asked for: most models need none of them.
 
     @property
-    def edge_index(self) -> Tensor:  # type: ignore[override]
+    def edge_index(self) -> Tensor:
         return self._edge_level('edge_index')
 
     @property
-    def edge_attr(self) -> Any:  # type: ignore[override]
+    def edge_attr(self) -> Any:
         return self._edge_level('edge_attr')
 
     @property
-    def edge_weight(self) -> Any:  # type: ignore[override]
+    def edge_weight(self) -> Any:
         return self._edge_level('edge_weight')
 
     def __getattr__(self, key: str) -> Any:
@@ -99,7 +99,7 @@ class SubgraphBatch(Data):
     def __contains__(self, key: str) -> bool:
         return key in self.keys()
 
-    def keys(self) -> list[str]:  # type: ignore[override]
+    def keys(self) -> list[str]:
         """Names of all attributes, those included that are not cut yet."""
         return [*super().keys(), *self._lazy()]
 
@@ -128,7 +128,7 @@ class SubgraphBatch(Data):
         return state
 
     @property
-    def num_nodes(self) -> int:  # type: ignore[override]
+    def num_nodes(self) -> int:
         return self.n_id.numel()
 
     @property
@@ -176,9 +176,9 @@ def _rows(value: Tensor, nodes: BatchNodes) -> Tensor:
     """Rows of ``value`` for all nodes of a batch; batch nodes are read in contiguous chunks."""
     out = value.new_empty((nodes.n_id.numel(), *value.shape[1:]))
     start = 0
-    for a, c in zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True):
-        out[start : start + c] = value[a : a + c]
-        start += c
+    for a, b in contiguous(nodes):
+        out[start : start + b - a] = value[a:b]
+        start += b - a
     if out.size(0) > start:
         out[start:] = value.index_select(0, nodes.n_id[start:].to(value.device))
     return out
@@ -203,6 +203,8 @@ class SubgraphLoader(DataLoader):
             ``batch.input_mask`` (``(B,)``) and ``batch.loss_weight``.
         drop_unlabelled: With ``input_nodes``: leave out partitions without any of them. Their
             histories then age until the next refresh.
+        keep_first_propagation: Whether the product of the adjacency and untouched features, the
+            same in every epoch, is computed once and kept: one more table as large as ``x``.
         **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`.
 
     Raises:
@@ -221,6 +223,7 @@ class SubgraphLoader(DataLoader):
         direction: str = 'in',
         input_nodes: Tensor | None = None,
         drop_unlabelled: bool = False,
+        keep_first_propagation: bool = True,
         **kwargs: Any,
     ) -> None:
         who = type(self).__name__
@@ -230,15 +233,21 @@ class SubgraphLoader(DataLoader):
                 explain(who, "'direction' must be 'in' or 'both'", repr(direction),
                         "Use 'both' for operators that also read out-neighbours.")
             )  # fmt: skip
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if type(batch_size) is not int or batch_size < 1:
             raise ValueError(
                 explain(who, "'batch_size' must be a positive number of partitions", batch_size,
                         'Pass how many partitions to join in one batch.')
+            )  # fmt: skip
+        if not isinstance(data, Data):
+            raise TypeError(
+                explain(who, "'data' must be a torch_geometric.data.Data", type(data).__name__,
+                        'Wrap a graph as Data(x=x, edge_index=edge_index).')
             )  # fmt: skip
         edges = to_edges(data, who=who)
         self.ptr = check_ptr(who, ptr, edges.num_nodes)
         self.data = data
         self.bipartite = bipartite
+        self.keep_first_propagation = keep_first_propagation
         self.graph = Graph(edges.edge_index, edges.num_nodes, scalar_weight(who, edges.weight))
         self.node_attrs, self.edge_attrs = split_attributes(who, data, self.graph)
         if edges.weight is not None and edges.weight.dim() > 1 and data.get('adj_t') is not None:
@@ -265,11 +274,11 @@ class SubgraphLoader(DataLoader):
                 f'{who}: {edges.num_nodes:,} nodes and {self.graph.num_edges:,} edges in '
                 f'{parts.numel():,} partitions, {batch_size:,} per batch'
             )
-        assemble = _Assemble(self.builder, self.node_attrs)
+        self._assemble = _Assemble(self.builder, self.node_attrs)
         super().__init__(
             parts.tolist(),  # type: ignore[arg-type]
             batch_size=batch_size,
-            collate_fn=assemble,
+            collate_fn=self._assemble,
             **kwargs,
         )
 
@@ -293,18 +302,21 @@ class SubgraphLoader(DataLoader):
         parts = self.parts.tolist()
         step = self.batch_size or 1
         for start in range(0, len(parts), step):
-            yield self._wrap(self.collate_fn(parts[start : start + step], names))
+            yield self._wrap(self._assemble(parts[start : start + step], names))
 
     def _features(self, x: Tensor | None) -> tuple[Tensor, int, Tensor] | None:
         """What an adjacency needs to recognise the features it may know the product of."""
-        if x is None or x.dim() != 2 or not x.is_floating_point() or x.is_inference():
+        if not self.keep_first_propagation or x is None or x.dim() != 2:
+            return None
+        if not x.is_floating_point() or x.is_inference():
             return None
         return (x, x._version, self.node_attrs['x'])
 
-    def fill(self, batch: SubgraphBatch, name: str) -> None:
+    def fill(self, batch: SubgraphBatch, name: str, device: torch.device) -> None:
         """Fill one node-level attribute into a batch of this loader."""
-        batch[name] = _rows(self.node_attrs[name], batch.adj_t.edges.nodes)
-        if name == 'x':
+        rows = _rows(self.node_attrs[name], batch.adj_t.edges.nodes)
+        batch[name] = rows.to(device)
+        if name == 'x' and batch[name] is rows:
             batch.adj_t.features = self._features(batch.x)
 
     def _wrap(self, raw: dict[str, Any]) -> SubgraphBatch:
@@ -362,7 +374,7 @@ def check_ptr(who: str, ptr: Tensor, num_nodes: int) -> Tensor:
     if not fine or ptr[0] != 0 or ptr[-1] != num_nodes or bool((ptr[1:] < ptr[:-1]).any()):
         raise ValueError(
             explain(who, f"'ptr' must rise from 0 to the {num_nodes} nodes of 'data'",
-                    f'shape {tuple(ptr.shape)} ending in {ptr[-1:].tolist()}',
+                    f'shape {tuple(ptr.shape)} ending in {ptr.view(-1)[-1:].tolist()}',
                     'Pass the ptr that metis returned for this graph.')
         )  # fmt: skip
     return ptr.long()
@@ -385,7 +397,7 @@ def as_mask(who: str, nodes: Tensor | None, num_nodes: int) -> Tensor | None:
     """A boolean mask from a mask or from ids."""
     if nodes is None:
         return None
-    nodes = nodes.cpu()
+    nodes = torch.as_tensor(nodes).cpu()
     if nodes.dtype == torch.bool:
         if nodes.shape != (num_nodes,):
             raise ValueError(
@@ -417,7 +429,15 @@ def split_attributes(
     node: dict[str, Tensor] = {}
     edge: dict[str, Tensor] = {}
     adj_t_wins = data.get('adj_t') is not None
+    two_orders = adj_t_wins and data.get('edge_index') is not None
     for name, value in data.to_dict().items():
+        if value is None:
+            continue
+        if name in ('x', 'y', 'edge_attr') and not isinstance(value, Tensor):
+            raise TypeError(
+                explain(who, f"'data.{name}' must be a dense tensor", type(value).__name__,
+                        'Convert it, e.g. with torch.as_tensor.')
+            )  # fmt: skip
         if name in ('edge_index', 'adj_t') or not isinstance(value, Tensor) or value.dim() == 0:
             continue
         if name == 'edge_weight' and adj_t_wins:
@@ -438,7 +458,7 @@ def split_attributes(
                 )  # fmt: skip
             node[name] = value
         elif name in ('edge_attr', 'edge_weight', 'edge_type'):
-            if value.size(0) != graph.num_edges:
+            if value.size(0) != graph.num_edges and not two_orders:
                 raise ValueError(
                     explain(who, f"'data.{name}' must have one row per edge "
                             f'({graph.num_edges})', f'{value.size(0)} rows',
@@ -459,7 +479,7 @@ def split_attributes(
                 explain(who, "'data.x' must not hold NaN", f'{bad} NaN values',
                         'Clean the features, e.g. data.x = data.x.nan_to_num().')
             )  # fmt: skip
-    if edge and adj_t_wins and data.get('edge_index') is not None:
+    if edge and two_orders:
         raise ValueError(
             explain(who, "'data.adj_t' wins over 'data.edge_index', whose order edge attributes "
                     'follow', f"both, and edge attributes {', '.join(sorted(edge))}",

@@ -20,16 +20,17 @@ narrow, the other order does the same on fewer rows. An operator that meets neit
 
 import inspect
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as torch_module
 from torch_geometric.nn import Aggregation, MessagePassing
 from torch_geometric.nn import conv as pyg
-from torch_geometric.nn.conv import gcn_conv
 
 from .adjacency import Adjacency, adjacency_of, tag_edge_index, weight_of
 from .calls import current_call
@@ -40,7 +41,7 @@ from .guard import guard_operator
 # Hand a sparse matrix straight to their propagation, or to gcn_norm first.
 _SPARSE = (
     pyg.GCNConv, pyg.GCN2Conv, pyg.SAGEConv, pyg.GINConv, pyg.GraphConv, pyg.SGConv, pyg.TAGConv,
-    pyg.SSGConv, pyg.LGConv, pyg.APPNP, pyg.ARMAConv, pyg.MixHopConv,
+    pyg.SSGConv, pyg.LGConv, pyg.APPNP, pyg.MixHopConv,
 )  # fmt: skip
 # Exact for a rectangular adjacency as they are: they return one row per row of the adjacency.
 _RECTANGULAR = (pyg.GCNConv, pyg.GCN2Conv)
@@ -50,6 +51,20 @@ _PAIRS = (
     pyg.TransformerConv, pyg.LEConv,
 )  # fmt: skip
 
+# Read more of the graph than a batch holds, in ways that no boundary makes right.
+_WHOLE_GRAPH = {
+    'ChebConv': 'whose Laplacian needs the degrees of the whole graph',
+    'DynamicEdgeConv': 'which looks for neighbours in the whole graph',
+    'GravNetConv': 'which looks for neighbours in the whole graph',
+    'XConv': 'which looks for neighbours in the whole graph',
+    'GPSConv': 'whose attention spans the whole graph',
+    'PerformerAttention': 'whose attention spans the whole graph',
+    'PolynormerAttention': 'whose attention spans the whole graph',
+    'QFormer': 'whose attention spans the whole graph',
+    'SGFormerAttention': 'whose attention spans the whole graph',
+    'WLConv': 'which numbers the colours of the whole graph',
+}
+
 _original_to_dense_batch = Aggregation.to_dense_batch
 _running: ContextVar[Adjacency | None] = ContextVar('running_operator', default=None)
 
@@ -57,12 +72,26 @@ _running: ContextVar[Adjacency | None] = ContextVar('running_operator', default=
 def teach_pyg() -> None:
     """Make PyG's operators understand batches; done once, when one is first needed."""
     if MessagePassing.__call__ is not _call_operator:
-        MessagePassing.__call__ = _call_operator  # type: ignore[method-assign]
-        Aggregation.to_dense_batch = _to_dense_batch  # type: ignore[method-assign]
-    for module in list(sys.modules.values()):
-        if getattr(module, 'gcn_norm', None) is original_gcn_norm:
-            module.gcn_norm = _gcn_norm  # type: ignore[attr-defined]
-    gcn_conv.gcn_norm = _gcn_norm
+        _say_once_that_csr_is_in_beta()
+        MessagePassing.__call__ = _call_operator
+        Aggregation.to_dense_batch = _to_dense_batch
+    for name, module in list(sys.modules.items()):
+        if not name.startswith(__package__):
+            _replace_gcn_norm(module)
+
+
+def _say_once_that_csr_is_in_beta() -> None:
+    """Let PyTorch give its only warning about sparse CSR tensors now, unheard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.sparse_csr_tensor([0, 1], [0], [1.0], (1, 1))
+
+
+def _replace_gcn_norm(module: Any) -> None:
+    """Replace ``gcn_norm`` in a module, whatever it is called there."""
+    for name, value in list(getattr(module, '__dict__', {}).items()):
+        if value is original_gcn_norm:
+            setattr(module, name, _gcn_norm)
 
 
 # Operator calls ##################################################################
@@ -77,8 +106,9 @@ def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
     if adj is None:
         adj = next((a for a in map(adjacency_of, values) if a is not None), None)
         if adj is None:
-            return call(self, *args, **kwargs)
+            return _call_on_other_edges(self, args, kwargs)
         _refuse_cached(self)
+        _refuse_reverse(self, adj)
         with _operator_on(adj), guard_operator(self):
             return call(self, *args, **kwargs)
     with _operator_on(adj), guard_operator(self):
@@ -87,7 +117,19 @@ def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
             if isinstance(x, Tensor) and x.dim() == 2:
                 return _gcn(self, x, adj)
         _refuse_cached(self)
+        _refuse_reverse(self, adj)
         return _call_in_form(self, adj, args, kwargs)
+
+
+def _call_on_other_edges(self: MessagePassing, args: Any, kwargs: Any) -> Any:
+    """Call an operator with edges of the user's making, on a batch or on a whole graph."""
+    call = torch.nn.Module.__call__
+    batch = current_call()
+    if batch is None or batch.adj_t is None:
+        return call(self, *args, **kwargs)
+    _refuse_reverse(self, batch.adj_t)
+    with _operator_on(batch.adj_t), guard_operator(self):
+        return call(self, *args, **kwargs)
 
 
 def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) -> Any:
@@ -95,8 +137,11 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     call = torch.nn.Module.__call__
     first = args[0] if args else kwargs.get('x')
     takes_matrix = type(self) in _SPARSE or (self.fuse and not _is_pyg(self))
+    args, kwargs, own_weight = _without_known_weight(self, adj, args, kwargs)
+    deep = isinstance(first, Tensor) and first.dim() > 2
+    takes_matrix = takes_matrix and not own_weight and not deep  # a product takes neither
     single = _has_rows(self, first, adj.size(1)) and not isinstance(first, (tuple, list))
-    if type(self) in _RECTANGULAR or (adj.is_square and takes_matrix):
+    if takes_matrix and (type(self) in _RECTANGULAR or adj.is_square):
         form = adj
     elif single and not adj.is_square and type(self) not in _PAIRS:
         form = adj.square()
@@ -114,8 +159,12 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
         weight = None if form.weight is None else form.values()
         edges = tag_edge_index(form.edge_index(), form, weight)
         parameters = inspect.signature(self.forward).parameters
-        if weight is not None and 'edge_weight' in parameters and not _gives_weight(self, args):
-            kwargs.setdefault('edge_weight', weight)
+        if weight is not None and 'edge_weight' in parameters and not own_weight:
+            at = list(parameters).index('edge_weight')
+            if at < len(args):
+                args = (*args[:at], weight, *args[at + 1 :])
+            else:
+                kwargs = {**kwargs, 'edge_weight': weight}
     args = tuple(edges if value is adj else value for value in args)
     kwargs = {name: edges if value is adj else value for name, value in kwargs.items()}
     out = call(self, *args, **kwargs)
@@ -128,9 +177,21 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     return out
 
 
-def _gives_weight(self: MessagePassing, args: Any) -> bool:
+def _without_known_weight(
+    self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any
+) -> tuple[Any, Any, bool]:
+    """Leave out ``edge_weight`` where it repeats the adjacency's values; is there another?"""
     names = list(inspect.signature(self.forward).parameters)
-    return 'edge_weight' in names[: len(args)]
+    at = names.index('edge_weight') if 'edge_weight' in names else len(args)
+    weight = args[at] if at < len(args) else kwargs.get('edge_weight')
+    if not isinstance(weight, Tensor):
+        return args, kwargs, False
+    values = adj.values()
+    if adj.weight is None or weight.shape != values.shape or not torch.equal(weight, values):
+        return args, kwargs, True
+    if at < len(args):
+        return (*args[:at], None, *args[at + 1 :]), kwargs, False
+    return args, {**kwargs, 'edge_weight': None}, False
 
 
 def _is_pyg(module: torch.nn.Module) -> bool:
@@ -149,6 +210,37 @@ def _refuse_cached(module: MessagePassing) -> None:
                     'It would keep the first batch and use it for every other; the normalisation '
                     'of the whole graph is kept between batches anyway.')
         )  # fmt: skip
+
+
+def _refuse_reverse(module: MessagePassing, adj: Adjacency) -> None:
+    """Refuse to aggregate at sources unless the batch has all edges out of its nodes."""
+    partial = adj.batch_size < adj.graph.num_nodes
+    if module.flow != 'source_to_target' and partial and not adj.edges.builder.both_directions:
+        raise ValueError(
+            explain(type(module).__name__, "a batch holds the edges into its nodes, so 'flow' must "
+                    "be 'source_to_target'", f"'{module.flow}'", "Make the loader with "
+                    "direction='both', and pass batch.edge_index.")
+        )  # fmt: skip
+
+
+def refuse_whole_graph_operators(who: str, modules: Iterable[tuple[str, torch.nn.Module]]) -> None:
+    """Raise for operators of PyG that read the whole graph at once, by name.
+
+    Raises:
+        ValueError: For operators that a batch cannot compute, with the reason.
+    """
+    for path, module in modules:
+        for kind in type(module).__mro__:
+            reason = _WHOLE_GRAPH.get(kind.__name__)
+            if reason is None or not kind.__module__.startswith('torch_geometric.'):
+                continue
+            if kind.__name__ == 'ChebConv' and len(module.lins) == 1:  # type: ignore[arg-type]
+                continue  # K=1 propagates nothing
+            raise ValueError(
+                explain(who, 'an operator must be computable from a batch',
+                        f"{type(module).__name__} at '{path}', {reason}",
+                        'Use another operator, or run the model on the whole graph.')
+            )  # fmt: skip
 
 
 @contextmanager
@@ -207,6 +299,7 @@ def _is_unobserved(module: MessagePassing) -> bool:
     hooks: list[Any] = [value for name, value in vars(module).items() if name.endswith('_hooks')]
     return (
         not any(hooks)
+        and not torch_module._has_any_global_hook()
         and not {'forward', 'propagate', '_call_impl'} & vars(module).keys()
         and not module.explain
         and module.flow == 'source_to_target'
@@ -219,7 +312,9 @@ def _gcn(conv: Any, x: Tensor, adj: Adjacency) -> Tensor:
     """``GCNConv`` (Kipf & Welling 2017, eq. 2) in the cheaper order of its two products."""
     if conv.normalize:
         adj = adj.gcn_norm(conv.improved, conv.add_self_loops, x.dtype)
-    if conv.in_channels == x.size(1) and conv.in_channels <= conv.out_channels:
+    if adj.knows_product(x):
+        out = conv.lin(adj.known_product())
+    elif conv.in_channels <= conv.out_channels:
         out = conv.lin(adj.propagate(x))
     else:
         out = adj.propagate(conv.lin(x))

@@ -1,7 +1,7 @@
 """The base class of models that mark their layer boundaries themselves."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from .history import History
 from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphBatch, SubgraphLoader
 from .norms import BatchRowStatistics, refuse_graph_statistics
-from .operators import teach_pyg
+from .operators import refuse_whole_graph_operators, teach_pyg
 
 _ARGUMENTS = ('x', 'adj_t', 'batch_size', 'n_id', 'offset', 'count')
 _OF_THE_BATCH = _ARGUMENTS[2:]
@@ -86,16 +86,21 @@ class ScalableGNN(torch.nn.Module):
     def __call__(self, *args: Any, loader: SubgraphLoader | None = None, **kwargs: Any) -> Any:
         if loader is not None:
             return self._inference(loader, args, kwargs)
-        arguments, call = self._fit(args, kwargs)
-        if call is None or current_replay() is not None:
-            return super().__call__(**arguments)
-        self._check_call(arguments, call)
+        refuse_several_processes(type(self).__name__)
+        args, kwargs, given = self._fit(args, kwargs)
+        call = self._call_of(given)
+        if current_replay() is not None:
+            return super().__call__(*args, **kwargs)
+        if call is None:
+            self._refuse_batch_without_nodes(given)
+            return super().__call__(*args, **kwargs)
+        self._check_call(given, call)
         with batch_call(call), guard_model(self):
             if self.training and call.batch_size < call.num_nodes:
                 with BatchRowStatistics(call.batch_size, call.num_nodes):
-                    out = super().__call__(**arguments)
+                    out = super().__call__(*args, **kwargs)
             else:
-                out = super().__call__(**arguments)
+                out = super().__call__(*args, **kwargs)
         return batch_rows(out, call)
 
     def push_and_pull(
@@ -126,8 +131,11 @@ class ScalableGNN(torch.nn.Module):
         replay = current_replay()
         if replay is not None:
             return replay.boundary(x, history)
+        call = current_call()
         if batch_size is None and n_id is None:
-            return x
+            if call is None:
+                return x
+            batch_size, n_id = call.batch_size, call.n_id
         if batch_size is None or n_id is None:
             raise ValueError(
                 explain('push_and_pull', "'batch_size' and 'n_id' belong together", 'one of them',
@@ -139,15 +147,27 @@ class ScalableGNN(torch.nn.Module):
                         f'{n_id.numel()} rows of the batch', f'shape {tuple(x.shape)}',
                         'Pass the output of a layer on this batch.')
             )  # fmt: skip
-        call = current_call()
-        if offset is None and call is not None and call.n_id is n_id:
-            offset, count = call.offset, call.count
+        if call is not None and call.n_id is n_id:
+            if offset is None:
+                offset, count = call.offset, call.count
+            if history in call.written:
+                raise ValueError(
+                    explain('push_and_pull', 'a history serves one boundary of a forward',
+                            'the same history twice in one call',
+                            'Use one history for each boundary: zip(self.convs, self.histories).')
+                )  # fmt: skip
+        if offset is not None and count is not None and (call is None or offset is not call.offset):
+            check_chunks('push_and_pull', offset, count, n_id[:batch_size])
         halo = n_id[batch_size:]
+        fingerprint = None if call is None else call.fingerprint
+        check_same_graph('push_and_pull', history.graph, fingerprint)
         rows = x.new_empty((n_id.numel(), history.embedding_dim))
         if halo.numel():
             history.pull(halo, out=rows[batch_size:])
         history.push(x[:batch_size].detach(), n_id[:batch_size], offset, count)
-        history.belong_to(call.fingerprint if call is not None else None)
+        history.belong_to(fingerprint)
+        if call is not None and call.n_id is n_id:
+            call.written.append(history)
         return replace_halo(x, rows, batch_size)
 
     # Exact inference #############################################################
@@ -162,6 +182,7 @@ class ScalableGNN(torch.nn.Module):
             The exact outputs for all nodes, ``(N, out_channels)``, in the order of the loader's
             data: the same pass serves evaluation.
         """
+        self._check_loader('refresh', loader)
         self._check_graph('refresh', loader.graph.num_nodes, loader.graph.fingerprint)
         return self._layerwise(loader, write=True)
 
@@ -171,6 +192,7 @@ class ScalableGNN(torch.nn.Module):
                 explain(type(self).__name__, "'loader' comes alone", 'further arguments',
                         'Call model(loader=loader).')
             )  # fmt: skip
+        self._check_loader(type(self).__name__, loader)
         return self._layerwise(loader, write=False)
 
     def _layerwise(self, loader: SubgraphLoader, write: bool) -> Tensor:
@@ -179,82 +201,101 @@ class ScalableGNN(torch.nn.Module):
         return LayerwiseInference(self, run, loader, write, inputs).run()
 
     def _replay_batch(self, batch: SubgraphBatch) -> Any:
-        return super().__call__(**self._fit((batch,), {})[0])
+        args, kwargs, _ = self._fit((batch,), {})
+        return super().__call__(*args, **kwargs)
 
     # Arguments ###################################################################
 
-    def _fit(self, args: Any, kwargs: Any) -> tuple[dict[str, Any], BatchCall | None]:
-        """Fit what was passed to the parameters of ``forward``; find the batch in it."""
-        parameters = list(inspect.signature(self.forward).parameters.values())
-        names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        if len(args) == 1 and isinstance(args[0], SubgraphBatch):
-            given = {**self._from_batch(args[0], names), **kwargs}
-        else:
-            # Positional arguments beyond forward's own are the rest of the batch's description.
-            order = names + [name for name in _ARGUMENTS[len(names) :] if name not in names]
-            if len(args) > len(order):
+    def _fit(self, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Fit what was passed to the parameters of ``forward``.
+
+        Returns:
+            What to pass by position, what by name, and all that was given, by name.
+        """
+        form = _Form(self.forward)
+        who = type(self).__name__
+        if args and isinstance(args[0], SubgraphBatch):
+            if len(args) > 1:
                 raise TypeError(
-                    explain(type(self).__name__, f"takes at most {len(order)} arguments: "
-                            f"{', '.join(order)}", len(args),
-                            'Call model(x, adj_t, batch_size, n_id, offset, count) or model(batch).')
+                    explain(who, 'a batch comes alone or with keywords', f'{len(args)} arguments',
+                            'Call model(batch) or model(batch, name=value).')
                 )  # fmt: skip
-            given = {**dict(zip(order, args, strict=False)), **kwargs}
-        alias = {name: names[i] for i, name in enumerate(_ARGUMENTS) if i < len(names)}
-        batch = {
-            name: given.get(name, given.get(alias[name]) if name in alias else None)
-            for name in _OF_THE_BATCH
-        }
-        for name in _OF_THE_BATCH:
-            if name not in names and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                given.pop(name, None)
-            elif name in names:
-                given.setdefault(name, None)
-        missing = [
-            p.name for p in parameters
-            if p.name in names and p.default is p.empty and p.name not in given
-        ]  # fmt: skip
-        unknown = [name for name in given if name not in names]
-        accepts_any = any(p.kind in (p.VAR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
-        if missing or (unknown and not accepts_any):
+            args, kwargs = _from_batch(args[0], form, kwargs)
+        # Positional arguments beyond forward's own are the rest of the batch's description.
+        rest = [n for n in _ARGUMENTS[len(form.positional) :] if n not in form.positional]
+        order = [*form.positional, *rest]
+        if len(args) > len(order) and not form.any_position:
             raise TypeError(
-                explain(type(self).__name__, f"forward takes {', '.join(names)}",
-                        f"missing {', '.join(missing)}" if missing else
-                        f"unknown {', '.join(unknown)}",
+                explain(who, f"takes at most {len(order)} arguments: {', '.join(order)}", len(args),
+                        'Call model(x, adj_t, batch_size, n_id, offset, count) or model(batch).')
+            )  # fmt: skip
+        by_position = dict(zip(order, args, strict=False))
+        twice = [name for name in kwargs if name in by_position]
+        given = {**by_position, **kwargs}
+        if not form.any_position:
+            args = args[: len(form.positional)]
+        if not form.any_name:
+            kwargs = {k: v for k, v in kwargs.items() if k in form.names or k not in _OF_THE_BATCH}
+            if not form.any_position:  # keyword-only parameters may be given by position
+                more = {k: v for k, v in by_position.items() if k in form.keyword_only}
+                kwargs = {**more, **kwargs}
+        elif not form.any_position:
+            more = {k: v for k, v in by_position.items() if k not in form.positional}
+            kwargs = {**more, **kwargs}
+        absent = form.described - given.keys()
+        kwargs = {**{k: None for k in form.names if k in absent & form.required}, **kwargs}
+        missing = sorted(form.required - given.keys() - kwargs.keys())
+        unknown = [] if form.any_name else [k for k in kwargs if k not in form.names]
+        if missing or unknown or twice:
+            came = f"missing {', '.join(missing)}" if missing else (
+                f"unknown {', '.join(unknown)}" if unknown else f"{', '.join(twice)} twice"
+            )  # fmt: skip
+            raise TypeError(
+                explain(who, f"forward takes {', '.join(form.names)}", came,
                         'Call model(x, adj_t, batch_size, n_id, offset, count), or '
                         'model(x, adj_t) for a whole graph.')
             )  # fmt: skip
-        return given, self._call_of(given, batch)
+        return tuple(args), kwargs, given
 
-    def _from_batch(self, batch: SubgraphBatch, names: list[str]) -> dict[str, Any]:
-        given = {}
-        for i, name in enumerate(names):
-            if name in batch:
-                given[name] = batch[name]
-            elif i < len(_ARGUMENTS) and _ARGUMENTS[i] not in names:
-                given[name] = batch[_ARGUMENTS[i]]
-        return {**{name: batch[name] for name in _OF_THE_BATCH}, **given}
-
-    def _call_of(self, given: dict[str, Any], batch: dict[str, Any]) -> BatchCall | None:
-        batch_size, n_id = batch['batch_size'], batch['n_id']
+    def _call_of(self, given: dict[str, Any]) -> BatchCall | None:
+        """The batch among the arguments, or ``None`` for a whole graph."""
+        batch_size: Any = given.get('batch_size')
+        n_id: Any = given.get('n_id')
+        form = _Form(self.forward)
+        if form.has_own_names and not {'batch_size', 'n_id'} & given.keys():
+            # The third and fourth argument, if they look it.
+            third, fourth = (given.get(name) for name in form.positional[2:4])
+            if isinstance(third, int) and isinstance(fourth, Tensor):
+                batch_size, n_id = third, fourth
         if batch_size is None and n_id is None:
             return None
-        if not isinstance(batch_size, int) or not isinstance(n_id, Tensor):
+        integer = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+        if not integer or not isinstance(n_id, Tensor):
             raise TypeError(
                 explain(type(self).__name__, "'batch_size' must be an int and 'n_id' a tensor",
                         f'{type(batch_size).__name__} and {type(n_id).__name__}',
                         'Pass both as the loader gives them, or neither for a whole graph.')
             )  # fmt: skip
-        adjs = [v if isinstance(v, Adjacency) else adjacency_of(v) for v in given.values()]
-        adj_t = next((adj for adj in adjs if adj is not None), None)
-        return BatchCall(batch_size, n_id, batch['offset'], batch['count'], adj_t)
+        adj_t = _adjacency_among(given.values())
+        return BatchCall(batch_size, n_id, given.get('offset'), given.get('count'), adj_t)
 
     # Checks ######################################################################
 
-    def _check_call(self, arguments: dict[str, Any], call: BatchCall) -> None:
+    def _refuse_batch_without_nodes(self, given: dict[str, Any]) -> None:
+        """A batch's adjacency without the batch's nodes is no whole graph."""
+        adj = _adjacency_among(given.values())
+        if adj is not None and adj.batch_size < adj.graph.num_nodes and current_call() is None:
+            raise ValueError(
+                explain(type(self).__name__, "a batch needs its 'batch_size' and 'n_id'",
+                        'its adjacency alone', 'Call model(batch), or '
+                        'model(batch.x, batch.adj_t, batch_size, n_id).')
+            )  # fmt: skip
+
+    def _check_call(self, given: dict[str, Any], call: BatchCall) -> None:
         who = type(self).__name__
-        refuse_several_processes(who)
         refuse_graph_statistics(who, self.named_modules())
-        if not 0 < call.batch_size <= call.num_nodes:
+        refuse_whole_graph_operators(who, self.named_modules())
+        if call.n_id.dim() != 1 or not 0 < call.batch_size <= call.num_nodes:
             raise ValueError(
                 explain(who, "'batch_size' must count the batch nodes, which 'n_id' starts with",
                         f'{call.batch_size} of {call.num_nodes} nodes',
@@ -262,13 +303,32 @@ class ScalableGNN(torch.nn.Module):
             )  # fmt: skip
         if call.adj_t is not None:
             self._check_graph(who, call.adj_t.graph.num_nodes, call.fingerprint)
-        x = arguments.get('x')
+            nodes = call.adj_t.edges.nodes
+            same = nodes.n_id is call.n_id or torch.equal(nodes.n_id, call.n_id.cpu())
+            if not same or nodes.batch_size != call.batch_size:
+                raise ValueError(
+                    explain(who, "'adj_t', 'batch_size' and 'n_id' must describe the same batch",
+                            f'an adjacency of {nodes.batch_size} batch nodes and other nodes',
+                            'Pass what one and the same batch gave.')
+                )  # fmt: skip
+        if (call.offset is None) != (call.count is None):
+            raise ValueError(
+                explain(who, "'offset' and 'count' belong together", 'one of them',
+                        'Pass both, as the loader gives them, or neither.')
+            )  # fmt: skip
+        nodes_known = call.adj_t is not None and call.adj_t.edges.nodes.offset is call.offset
+        if call.offset is not None and call.count is not None and not nodes_known:
+            check_chunks(who, call.offset, call.count, call.n_id[: call.batch_size])
+        form = _Form(self.forward)
+        x, adj = (
+            given.get(name, given.get(form.positional[i]) if i < len(form.positional) else None)
+            for i, name in enumerate(_ARGUMENTS[:2])
+        )
         if isinstance(x, Tensor) and x.dim() > 0 and x.size(0) != call.num_nodes:
             raise ValueError(
                 explain(who, f"'x' must have one row for each of the {call.num_nodes} nodes in "
                         "'n_id'", f'{x.size(0)} rows', 'Pass batch.x.')
             )  # fmt: skip
-        adj = arguments.get('adj_t')
         if isinstance(adj, Tensor) and adj.layout != torch.strided:
             rows, columns = adj.size(0), adj.size(1)
             if rows not in (call.batch_size, call.num_nodes) or columns != call.num_nodes:
@@ -277,6 +337,15 @@ class ScalableGNN(torch.nn.Module):
                             f'and {call.num_nodes} columns', f'{rows} x {columns}',
                             'Pass batch.adj_t.')
                 )  # fmt: skip
+
+    def _check_loader(self, who: str, loader: Any) -> None:
+        if not isinstance(loader, SubgraphLoader):
+            raise TypeError(
+                explain(who, "'loader' must be a SubgraphLoader", type(loader).__name__,
+                        'Pass EvalSubgraphLoader(data, ptr).')
+            )  # fmt: skip
+        refuse_several_processes(type(self).__name__)
+        refuse_whole_graph_operators(type(self).__name__, self.named_modules())
 
     def _check_graph(self, who: str, num_nodes: int, fingerprint: str | None) -> None:
         if num_nodes != self.num_nodes:
@@ -290,10 +359,77 @@ class ScalableGNN(torch.nn.Module):
             check_same_graph(who, history.graph, fingerprint)  # type: ignore[arg-type]
 
 
+class _Form:
+    """What a ``forward`` takes."""
+
+    def __init__(self, forward: Any) -> None:
+        parameters = list(inspect.signature(forward).parameters.values())
+        plain = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        self.positional = [p.name for p in plain if p.kind != p.KEYWORD_ONLY]
+        self.keyword_only = {p.name for p in plain if p.kind == p.KEYWORD_ONLY}
+        self.names = {p.name: None for p in plain}.keys()  # in order
+        self.required = {p.name for p in plain if p.default is p.empty}
+        self.any_position = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+        self.any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
+        own = len(self.positional) >= 4 and not {'batch_size', 'n_id'} & self.names
+        self.has_own_names = own
+        # What describes the batch, and is None on a whole graph.
+        self.described = {*_OF_THE_BATCH, *(self.positional[2:6] if own else [])}
+
+
+def _from_batch(batch: SubgraphBatch, form: _Form, kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+    """What ``forward`` takes of a batch, by name; its description where a name is its own."""
+    described = dict(kwargs)
+    for i, name in enumerate(form.positional):
+        if name in kwargs:
+            continue
+        value = batch.edge_weight if name == 'edge_weight' else batch.get(name)
+        if value is not None:
+            described[name] = value
+        elif name in form.required and i < len(_ARGUMENTS) and _ARGUMENTS[i] not in form.names:
+            described[name] = batch[_ARGUMENTS[i]]
+    for name in form.keyword_only - kwargs.keys():
+        if name in batch:
+            described[name] = batch[name]
+    args: list[Any] = []
+    for name in form.positional:
+        if name not in described:
+            break
+        args.append(described.pop(name))
+    if form.any_position:
+        args += [batch[name] for name in _ARGUMENTS[len(args) :] if name not in form.names]
+    else:
+        taken = form.positional[: len(args)]
+        rest = [name for name in _OF_THE_BATCH if name not in taken and name not in described]
+        described.update({name: batch[name] for name in rest})
+    return tuple(args), described
+
+
+def _adjacency_among(values: Iterable[Any]) -> Adjacency | None:
+    """The batch's adjacency among arguments, itself or as the ``edge_index`` made from it."""
+    found = (v if isinstance(v, Adjacency) else adjacency_of(v) for v in values)
+    return next((adj for adj in found if adj is not None), None)
+
+
+def check_chunks(who: str, offset: Tensor, count: Tensor, batch_nodes: Tensor) -> None:
+    """Raise unless ``offset`` and ``count`` describe the batch nodes, in their order."""
+    chunks = zip(offset.tolist(), count.tolist(), strict=False)
+    ids = [torch.arange(a, a + c) for a, c in chunks if c > 0]
+    if offset.shape != count.shape or not torch.equal(
+        torch.cat([batch_nodes.new_empty(0).cpu(), *ids]), batch_nodes.cpu()
+    ):
+        raise ValueError(
+            explain(who, "'offset' and 'count' must describe the batch nodes of 'n_id'",
+                    f'{count.numel()} chunks of other nodes',
+                    'Pass offset and count of the same batch, or neither.')
+        )  # fmt: skip
+
+
 def batch_rows(out: Any, call: BatchCall) -> Any:
     """The batch rows of an output, or of the first of several."""
     if isinstance(out, tuple) and out and isinstance(out[0], Tensor):
-        return (batch_rows(out[0], call), *out[1:])
+        rows = (batch_rows(out[0], call), *out[1:])
+        return type(out)(*rows) if hasattr(out, '_fields') else rows
     if isinstance(out, Tensor) and out.dim() > 0 and out.size(0) == call.num_nodes:
         return out[: call.batch_size]
     return out

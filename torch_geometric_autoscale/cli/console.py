@@ -46,9 +46,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join([row(header), '  '.join('-' * width for width in widths), *map(row, rows)])
 
 
-def megabytes(size: int | None) -> str:
+def memory(size: int | None) -> str:
     """Bytes as text."""
-    return '-' if size is None else f'{size / 2**20:,.1f} MiB'
+    if size is None:
+        return '-'
+    if size < 2**20:
+        return f'{size / 2**10:,.1f} KiB'
+    return f'{size / 2**20:,.1f} MiB'
 
 
 def number(value: float | None, form: str, unit: str = '') -> str:

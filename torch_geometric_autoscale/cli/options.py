@@ -8,6 +8,7 @@ from typing import Any
 
 from ..datasets import available
 from ..errors import explain, missing_package
+from ..training.settings import OPTIONAL
 
 CONF = Path(str(files('torch_geometric_autoscale'))) / 'conf'
 GROUPS = ('model', 'dataset')
@@ -32,7 +33,12 @@ def compose(arguments: Sequence[str]) -> dict[str, Any]:
         ValueError: If an argument is no ``key=value``, its key does not exist (near ones are
             listed), or its value is of another type.
     """
-    overrides = [_prepare(argument) for argument in arguments]
+    prepared = [_prepare(argument) for argument in arguments]
+    last = {name: position for position, (name, _) in enumerate(prepared)}
+    # A group named twice: the last one, without what was said of the first one's members.
+    overrides = [
+        entry for i, entry in enumerate(prepared) if entry[0] not in GROUPS or last[entry[0]] == i
+    ]
     chosen = [text for name, texts in overrides if name in GROUPS for text in texts]
     defaults = _hydra(chosen)
     _check_keys(overrides, defaults)
@@ -158,7 +164,7 @@ def _check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
             str: ('a word', str),
         }
         word, kind = kinds.get(type(default), ('', object))
-        nullable = value is None and name in ('epochs',)
+        nullable = value is None and name.split('.')[-1] in (*OPTIONAL, 'root')
         if nullable or (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
             continue
         raise ValueError(

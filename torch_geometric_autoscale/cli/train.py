@@ -23,7 +23,7 @@ from ..training import (
 from ..training import train as train_model
 from ..training.files import write_atomically
 from ..training.plots import plot_accuracy
-from .console import logged_to, megabytes, number, table
+from .console import logged_to, memory, number, table
 from .help import train_help
 from .job import Job, build_model, find_device, load_job, parts_per_batch
 from .options import compose
@@ -129,7 +129,7 @@ def result_table(runs: Sequence[Run]) -> str:
         ('seconds of training', [f'{r.seconds:.1f}' for r in runs]),
         ('seconds per epoch (median)', [number(r.seconds_per_epoch, '.3f') for r in runs]),
         ('seconds per exact evaluation', [number(r.seconds_per_evaluation, '.3f') for r in runs]),
-        ('peak memory of a training step', [megabytes(r.step_peak_bytes) for r in runs]),
+        ('peak memory of a training step', [memory(r.step_peak_bytes) for r in runs]),
         ('halo rows per batch node', [f'{r.halo_per_batch_node:.2f}' for r in runs]),
     ]  # fmt: skip
     skipped = [sum(epoch.skipped for epoch in run.epochs) for run in runs]

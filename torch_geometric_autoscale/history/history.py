@@ -147,8 +147,8 @@ class History(torch.nn.Module):
             self._widen(x.dtype)
             self.emb.copy_(x)
             return
-        self._check_count(x.size(0), n_id.numel(), 'node id')
         self._check_ids('push', n_id)
+        self._check_count(x.size(0), n_id.numel(), 'node id')
         index = n_id.to(self.device, torch.int64)
         sorted_ids = index.sort()[0]
         repeated = sorted_ids[1:][sorted_ids[1:] == sorted_ids[:-1]]

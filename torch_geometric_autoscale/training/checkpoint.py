@@ -1,7 +1,6 @@
 """A trained model on disk: tensors and plain containers, never pickled code."""
 
-import pickle
-import zipfile
+import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,7 +41,6 @@ class Checkpoint:
     progress: dict[str, Any] = field(default_factory=dict)
 
 
-_UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError)
 _NAMES = [entry.name for entry in fields(Checkpoint)]
 
 
@@ -71,9 +69,14 @@ def load_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Checkpoint:
             explain('load_checkpoint', 'the file must exist', f"nothing at '{path}'",
                     "Pass the run folder's checkpoint.pt.")
         )  # fmt: skip
+    path.open('rb').close()  # a file that may not be read says so itself
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except _UNREADABLE as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Detected pickle protocol', UserWarning)
+            content = torch.load(path, map_location=map_location, weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # what damaged bytes raise has no common kind
         _refuse(path, f'a file that cannot be read: {_first_line(error)}', error)
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         _refuse(path, 'another kind of file')

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from ..errors import explain
 from ..loader import EvalSubgraphLoader, SubgraphBatch, SubgraphLoader
 from ..scalable import ScalableGNN
+from .epoch_order import EpochOrder
 from .interrupts import StopRequest
 from .objective import build_optimizer, check_data, classification_loss, micro_f1_by_split
 from .reporter import Reporter
@@ -73,6 +74,7 @@ class _Trainer:
         self.optimizer = self._optimizer(model)
         self.device = next(model.parameters()).device
         self.batch: SubgraphBatch | None = None
+        self.order = EpochOrder(settings.seed)
         torch.manual_seed(settings.seed)
         if settings.mode == 'full':
             self.loader: SubgraphLoader = EvalSubgraphLoader(
@@ -81,10 +83,12 @@ class _Trainer:
             self.batch = next(self.loader.sweep()).to(self.device)
         else:
             self.loader = SubgraphLoader(
-                data, ptr, batch_size=settings.batch_size, shuffle=True, log=False,
+                data, ptr, batch_size=settings.batch_size, sampler=self.order, log=False,
                 num_workers=settings.num_workers, persistent_workers=settings.num_workers > 0,
                 input_nodes=data.train_mask, drop_unlabelled=settings.drop_unlabelled,
+                generator=torch.Generator(),
             )  # fmt: skip
+            self.order.size = len(self.loader.dataset)  # type: ignore[arg-type]
 
     # One run #####################################################################
 
@@ -102,6 +106,7 @@ class _Trainer:
             while not stop.requested and not self._is_over(run):
                 epoch = Epoch(len(run.epochs) + 1)
                 begun = time.perf_counter()
+                self.order.epoch = epoch.epoch
                 pulled, computed = self._train_epoch(epoch, stop)
                 halo, rows = halo + pulled, rows + computed
                 epoch.seconds = time.perf_counter() - begun
@@ -188,11 +193,8 @@ class _Trainer:
 
     def _step_peak_bytes(self) -> int | None:
         """Of one batch with a training node, drawn as in training."""
-        devices = [self.device] if self.device.type == 'cuda' else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.settings.seed)
-            labelled = (batch for batch in self._batches() if bool(batch.input_mask.any()))
-            batch = next(labelled, None)
+        labelled = (batch for batch in self._batches() if bool(batch.input_mask.any()))
+        batch = next(labelled, None)
         if batch is None:
             return None
         return step_peak_bytes(

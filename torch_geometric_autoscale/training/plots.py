@@ -41,6 +41,7 @@ def plot_accuracy(path: str | Path, runs: Sequence[Run], title: str) -> None:
         axis.grid(color='#dddddd', linewidth=0.6)
         axis.spines[['top', 'right']].set_visible(False)
     by_epoch.set_ylabel('validation accuracy (%)')
+    by_epoch.plot([], [], 'o', color='#888888', label='test, at the best validation epoch')
     by_epoch.legend(loc='lower right', frameon=False)
     figure.suptitle(title)
     write_atomically(path, lambda file: figure.savefig(file, format='png'))

@@ -58,11 +58,11 @@ class TrainSettings:
         _check_choice('mode', self.mode, MODES)
         _check_choice('loss_weighting', self.loss_weighting, LOSS_WEIGHTINGS)
         for name in ('epochs', 'batch_size', 'max_steps', 'eval_every'):
-            _check_whole(name, getattr(self, name), least=1, optional=name in _OPTIONAL)
+            _check_whole(name, getattr(self, name), least=1, optional=name in OPTIONAL)
         for name in ('num_workers', 'seed'):
             _check_whole(name, getattr(self, name), least=0)
         for name in ('lr', 'max_seconds', 'grad_norm'):
-            _check_number(name, getattr(self, name), above=True, optional=name in _OPTIONAL)
+            _check_number(name, getattr(self, name), above=True, optional=name in OPTIONAL)
         for name in ('reg_weight_decay', 'nonreg_weight_decay'):
             _check_number(name, getattr(self, name), above=False)
         if self.epochs is None and self.max_seconds is None:
@@ -72,7 +72,7 @@ class TrainSettings:
             )  # fmt: skip
 
 
-_OPTIONAL = ('epochs', 'max_steps', 'max_seconds', 'grad_norm')
+OPTIONAL = ('epochs', 'max_steps', 'max_seconds', 'grad_norm')
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -1,0 +1,116 @@
+"""Imports point one way, and importing the package stays cheap."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = 'torch_geometric_autoscale'
+ROOT = Path(__file__).parent.parent / PACKAGE
+
+# A module imports only modules above it, wherever in its code the import stands.
+ORDER = [
+    '_version', 'errors', 'progress',
+    # graph
+    'graph', 'graph_input', 'normalize', 'batching', 'adjacency', 'metrics',
+    # partition
+    'partition.simple_graph', 'partition.contract', 'partition.matrices', 'partition.cache',
+    'partition.quality', 'partition.random_backend', 'partition.level', 'partition.clustering',
+    'partition.growing', 'partition.refinement', 'partition.label_propagation_backend',
+    'partition.kaminpar_backend', 'partition.metis_backend', 'partition.dispatch',
+    'partition.reorder', 'partition',
+    # engine
+    'history.history', 'history', 'calls', 'provenance', 'guard', 'operators', 'loader', 'ops',
+    'boundary', 'norms', 'steps', 'inference', 'scalable',
+    # models and data
+    'models.gcn', 'models',
+    'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.registry', 'datasets',
+    # training
+    'training.files', 'training.interrupts', 'training.epoch_order', 'training.settings',
+    'training.results', 'training.reporter', 'training.objective', 'training.step_memory',
+    'training.loop', 'training.machine', 'training.record', 'training.checkpoint',
+    'training.plots', 'training',
+    # command line
+    'cli.console', 'cli.options', 'cli.help', 'cli.job', 'cli.finished', 'cli.train',
+    'cli.evaluate', 'cli.predict', 'cli.info', 'cli.main', 'cli',
+]  # fmt: skip
+
+OPTIONAL = [
+    'hydra', 'omegaconf', 'matplotlib', 'pymetis', 'kaminpar', 'ogb', 'triton', 'lightning',
+    'pytorch_lightning', 'psutil', 'pandas', 'scipy', 'torch_sparse', 'pyarrow',
+]  # fmt: skip
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package but its root, by dotted name."""
+    found = {}
+    for path in ROOT.rglob('*.py'):
+        parts = path.relative_to(ROOT).with_suffix('').parts
+        found['.'.join(parts[:-1] if parts[-1] == '__init__' else parts)] = path
+    del found['']
+    return found
+
+
+def imported_by(name: str, path: Path, known: dict[str, Path]) -> set[str]:
+    """Modules of the package that a module imports, anywhere in its code."""
+    home = name.split('.') if path.name == '__init__.py' else name.split('.')[:-1]
+    targets = []
+    for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+        if isinstance(node, ast.Import):
+            targets += [alias.name.split('.') for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = [PACKAGE, *home[: len(home) - node.level + 1]] if node.level else []
+            base = inside + (node.module.split('.') if node.module else [])
+            targets += [[*base, alias.name] for alias in node.names]
+    found = set()
+    for top, *rest in targets:
+        if top == PACKAGE:
+            whole, parent = '.'.join(rest), '.'.join(rest[:-1])
+            found.add(whole if whole in known else parent)
+    return found - {name}
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert set(modules()) == set(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+@pytest.mark.parametrize('name', ORDER)
+def test_modules_import_only_modules_above_them(name):
+    known = modules()
+    above = set(ORDER[: ORDER.index(name)])
+    assert imported_by(name, known[name], known) <= above
+
+
+def test_the_rule_sees_every_kind_of_import(tmp_path):
+    path = tmp_path / 'loop.py'
+    path.write_text(
+        'from . import record\nfrom .. import _version\nfrom ..errors import explain\n'
+        'def later():\n    from torch_geometric_autoscale.history import History\n'
+        'import torch_geometric_autoscale.graph\nimport torch\n'
+    )
+    found = imported_by('training.loop', path, modules())
+    assert found == {'training.record', '_version', 'errors', 'history', 'graph'}
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f'{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_the_package_imports_nothing_optional_and_little_beyond_pyg():
+    pyg = modules_after('import torch_geometric.nn, torch_geometric.data')
+    ours = modules_after(f'import {PACKAGE}') - pyg
+    assert not [name for name in ours if name.split('.')[0] in OPTIONAL]
+    # Seconds are printed by benchmarks/import_time.py.
+    others = sorted(name for name in ours if name.split('.')[0] != PACKAGE)
+    assert len(others) <= 20, others
+
+
+def test_the_version_can_be_read_without_importing_torch():
+    text = (ROOT / '_version.py').read_text('utf-8')
+    assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import)]

@@ -1,0 +1,31 @@
+"""The README's code runs as written."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / 'README.md').read_text('utf-8')
+BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+
+
+def test_readme_has_code_to_run():
+    assert len(BLOCKS) == 3
+
+
+def test_code_blocks_run_one_after_the_other(capsys: pytest.CaptureFixture[str]):
+    names: dict[str, object] = {}
+    for block in BLOCKS:
+        exec(compile(block, 'README.md', 'exec'), names)
+    accuracy = float(re.findall(r'validation accuracy (\S+)', capsys.readouterr().out)[-1])
+    assert accuracy > 0.5  # six epochs, 45 classes
+    assert names['in_your_order'].isfinite().all()  # type: ignore[attr-defined]
+
+
+NAMED = sorted(set(re.findall(r'`([\w/]+\.(?:py|md|cff))`', README)))
+
+
+@pytest.mark.parametrize('path', NAMED)
+def test_files_that_the_readme_names_exist(path: str):
+    assert (ROOT / path).exists() or (ROOT / 'torch_geometric_autoscale' / path).exists()
