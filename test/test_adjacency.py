@@ -117,9 +117,10 @@ def test_spmm_honours_every_reduction_like_a_scatter_over_edges(adj, reduce, squ
     source, target = adj.edge_index()
     messages = X[source] * adj.values().view(-1, 1)
     expected = scatter(messages, target, 0, adj.size(0), reduce)
-    assert spmm(adj, X, reduce).tolist() == expected.tolist()
+    # A mean divides the weights before it adds, a scatter adds before it divides.
+    torch.testing.assert_close(spmm(adj, X, reduce), expected, rtol=1e-14, atol=1e-14)
     name = {'max': 'amax', 'min': 'amin'}.get(reduce, reduce)
-    assert torch.sparse.mm(adj, X, reduce=name).tolist() == expected.tolist()
+    assert torch.sparse.mm(adj, X, reduce=name).tolist() == spmm(adj, X, reduce).tolist()
 
 
 @pytest.mark.parametrize('reduce', ['sum', 'mean', 'min', 'max'])
@@ -181,7 +182,7 @@ def test_products_take_the_type_of_the_dense_matrix(adj, dtype):
     for reduce in ['sum', 'mean', 'max']:
         out = adj.propagate(X.to(dtype), reduce)
         assert out.dtype == dtype
-        assert out.tolist() == adj.propagate(X, reduce).to(dtype).tolist()
+        torch.testing.assert_close(out, adj.propagate(X, reduce).to(dtype))
 
 
 def test_half_precision_has_gradients(adj):
@@ -323,13 +324,13 @@ def test_the_normalised_variant_holds_rows_of_the_whole_graph(adj):
 
 def count_products(batch, monkeypatch) -> list:
     calls = []
-    original = Adjacency._product_of_features
+    original = Adjacency.known_product
 
     def counted(self):
         calls.append(self)
         return original(self)
 
-    monkeypatch.setattr(Adjacency, '_product_of_features', counted)
+    monkeypatch.setattr(Adjacency, 'known_product', counted)
     return calls
 
 

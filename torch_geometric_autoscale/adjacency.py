@@ -90,6 +90,11 @@ class Adjacency(Tensor):
         return self.edges.nodes.batch_size
 
     @property
+    def has_own_values(self) -> bool:
+        """Whether :meth:`with_values` gave the values, not the graph."""
+        return self._own_values is not None
+
+    @property
     def weight(self) -> Tensor | None:
         """The whole graph's edge weights, or ``None`` where it has none."""
         if self._own_values is not None:
@@ -259,9 +264,10 @@ class Adjacency(Tensor):
 
         Args:
             x: ``(n, F)`` rows of all nodes of the batch.
-            reduce: ``'sum'``, ``'mean'``, ``'min'`` or ``'max'`` over each node's edges; nodes
-                without edges get zeros, as in PyG.
+            reduce: ``'sum'`` (or ``'add'``), ``'mean'``, ``'min'`` or ``'max'`` over each node's
+                edges; nodes without edges get zeros, as in PyG.
         """
+        reduce = {'add': 'sum'}.get(reduce, reduce)
         if reduce not in _REDUCTIONS:
             raise ValueError(
                 explain('adj_t', f"'reduce' must be one of {sorted(_REDUCTIONS)}", repr(reduce),
@@ -282,12 +288,17 @@ class Adjacency(Tensor):
         if reduce == 'sum':
             return self._sum(x)
         if reduce == 'mean':
-            crow, _ = self._arrays()
-            return self._sum(x) / (crow[1:] - crow[:-1]).clamp(min=1).to(x.dtype).view(-1, 1)
+            return self._mean(x)
         messages = x.index_select(0, self._arrays()[1]) * self.values_as(x.dtype).view(-1, 1)
         index = self._target().view(-1, 1).expand_as(messages)
         zeros = x.new_zeros(self.size(0), x.size(1))
         return zeros.scatter_reduce(0, index, messages, _REDUCTIONS[reduce], include_self=False)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        if self._own_values is None and x.dtype in (torch.float32, torch.float64):
+            return self.with_(key=self.graph.mean(self.key, x.dtype))._sum(x)
+        crow, _ = self._arrays()
+        return self._sum(x) / (crow[1:] - crow[:-1]).clamp(min=1).to(x.dtype).view(-1, 1)
 
     def _sum(self, x: Tensor) -> Tensor:
         if x.dtype not in (torch.float32, torch.float64):

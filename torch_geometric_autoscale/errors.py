@@ -21,5 +21,9 @@ def explain(who: str, rule: str, got: Any, remedy: str) -> str:
 
 def missing_package(who: str, package: str, extra: str) -> str:
     """Compose the text of the :class:`ImportError` for an absent optional package."""
-    return explain(who, f"the package '{package}' is needed", 'none installed',
-                   f"Install it with 'pip install \"torch-geometric-autoscale[{extra}]\"'.")
+    return explain(
+        who,
+        f"the package '{package}' is needed",
+        'none installed',
+        f'Install it with \'pip install "torch-geometric-autoscale[{extra}]"\'.',
+    )

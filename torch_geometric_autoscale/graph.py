@@ -108,8 +108,22 @@ class Graph:
         if 'unweighted' not in self._variants:
             plain = copy(self)
             plain.weight = None
+            plain._product = None
             self._variants['unweighted'] = plain
         return 'unweighted'
+
+    def mean(self, key: VariantKey | None, dtype: torch.dtype) -> VariantKey:
+        """The key of a variant whose weights are divided by each target's number of edges."""
+        name = ('mean', key, str(dtype))
+        if name not in self._variants:
+            graph = self.variant(key)
+            degree = graph.rowptr[1:] - graph.rowptr[:-1]
+            divided = copy(graph)
+            share = 1 / degree.clamp(min=1).to(dtype)
+            divided.weight = graph.values(dtype) * torch.repeat_interleave(share, degree)
+            divided._product = None
+            self._variants[name] = divided
+        return name
 
     def gcn_norm(
         self, improved: bool, add_self_loops: bool, dtype: torch.dtype, weighted: bool = True

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 from torch_geometric.nn import MessagePassing
 
 from .calls import BatchCall, batch_call
@@ -68,6 +70,7 @@ class LayerwiseInference:
         self._kept: list[SubgraphBatch] | None = None
         self._placeholders: dict[Any, Tensor] = {}
         self._guard: Guard | None = None  # set while tracing
+        self._escapes = _Escapes()
         self._originals: dict[torch.nn.Module, torch.nn.Module] = {}
         self._phase = 0
         self._position = 0
@@ -83,10 +86,11 @@ class LayerwiseInference:
             if not self._trace():
                 return self._run_phases(Plan(1, frozenset([0])))
             with self._intercepting(self.model):
-                out = self._run_phases(make_plan(self.steps, self.output_reads))
+                plan = make_plan(self.steps, self.output_reads, precise=not self._escapes.found)
+                out = self._run_phases(plan)
                 if out.is_floating_point() and bool(torch.isnan(out).any()):
-                    # Either the model gives NaN, or it hid from the trace that a value is read
-                    # (say, by a detour through numpy). With every value kept it is the model's.
+                    # Either the model gives NaN, or it hid from the trace that a value is read.
+                    # With every value kept it is the model's.
                     plan = make_plan(self.steps, self.output_reads, precise=False)
                     out = self._run_phases(plan)
         return out
@@ -146,12 +150,13 @@ class LayerwiseInference:
 
     def _batches(self) -> Iterator[SubgraphBatch]:
         if self._kept is not None:
-            return iter(self._kept)
+            # Copies: what a forward does to edge attributes must not reach the next phase.
+            return map(copy.copy, self._kept)
         batches = (batch.to(self.device) for batch in self.loader.sweep(()))
         if self.loader.graph.num_edges > _KEEP_BATCHES_UP_TO:
             return batches
         self._kept = list(batches)
-        return iter(self._kept)
+        return map(copy.copy, self._kept)
 
     def _set_inputs(self, batch: SubgraphBatch, needed: bool) -> None:
         for name in self.inputs:
@@ -173,11 +178,13 @@ class LayerwiseInference:
         probe = _copy_without_hooks(self.model)
         self._originals = dict(zip(probe.modules(), self.model.modules(), strict=True))
         self.steps, self._guard = [], Guard()
+        self._escapes.guard = self._guard
         for name in self.inputs:
             self._guard.set(batch[name], {FEATURES})
         with ExitStack() as stack:
             stack.enter_context(self._intercepting(probe))
             stack.enter_context(self._guard.watching(probe))
+            stack.enter_context(self._escapes)
             out = self._replay(probe, batch)
             out = out[0] if isinstance(out, tuple) and out else out
             self.output_reads = self._reads(out)
@@ -244,11 +251,16 @@ class LayerwiseInference:
         if self._guard is not None:
             step = Step(self._reads(args, kwargs), module=self._originals[module])
             value = self._compute(module, args, kwargs)
-            return self._record(step, value) if self._is_rows(value) else value
-        position = self._position
-        if position >= len(self.steps) or self.steps[position].module is not module:
-            return self._compute(module, args, kwargs)  # its value was no rows: not recorded
+            if self._is_rows(value):
+                return self._record(step, value)
+            step.is_rows = False
+            self.steps.append(step)
+            return value
+        if not self.steps:  # no batch has a halo
+            return self._compute(module, args, kwargs)
         step = self._next(module)
+        if not step.is_rows:
+            return self._compute(module, args, kwargs)
         if step.computed_in != self._phase:
             return self._answer(step)
         value = self._compute(module, args, kwargs)
@@ -346,9 +358,38 @@ def _write(table: Tensor, rows: Tensor, batch: SubgraphBatch) -> None:
         start += c
 
 
+class _Escapes(TorchFunctionMode):
+    """Notices values that leave PyTorch, where provenance cannot follow them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guard: Guard | None = None
+        self.found = False
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        leaves = getattr(func, '__name__', '') in _LEAVES_PYTORCH
+        if leaves and self.guard is not None and self.guard.of(args):
+            self.found = True
+        return func(*args, **(kwargs or {}))
+
+
+_LEAVES_PYTORCH = {
+    'numpy', '__array__', 'tolist', 'item', '__bool__', '__float__', '__int__', '__index__',
+    '__dlpack__', 'data_ptr',
+}  # fmt: skip
+
+
 def _copy_without_hooks(model: torch.nn.Module) -> torch.nn.Module:
     """A copy to trace, so that the model itself runs once per batch; histories are shared."""
-    memo: dict[int, Any] = {id(m): m for m in model.modules() if isinstance(m, History)}
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        if isinstance(module, History):
+            memo[id(module)] = module
+        for value in tree_leaves(dict(vars(module))):
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                memo[id(value)] = value.detach()  # left by an earlier call; cannot be copied
     probe = copy.deepcopy(model, memo)
     for module in probe.modules():
         for name, value in vars(module).items():

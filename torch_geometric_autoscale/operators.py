@@ -27,6 +27,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules import module as torch_module
 from torch_geometric.nn import Aggregation, MessagePassing
@@ -112,10 +113,10 @@ def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
         with _operator_on(adj), guard_operator(self):
             return call(self, *args, **kwargs)
     with _operator_on(adj), guard_operator(self):
-        if type(self) is pyg.GCNConv and len(values) == 2 and _is_unobserved(self):
+        if type(self) in _FASTER and len(values) == 2 and _may_reorder(self):
             x = next(value for value in values if value is not adj)
             if isinstance(x, Tensor) and x.dim() == 2:
-                return _gcn(self, x, adj)
+                return _FASTER[type(self)](self, x, adj)
         _refuse_cached(self)
         _refuse_reverse(self, adj)
         return _call_in_form(self, adj, args, kwargs)
@@ -138,6 +139,9 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     first = args[0] if args else kwargs.get('x')
     takes_matrix = type(self) in _SPARSE or (self.fuse and not _is_pyg(self))
     args, kwargs, own_weight = _without_known_weight(self, adj, args, kwargs)
+    given, adj = adj, _as_read(self, adj)
+    args = tuple(adj if value is given else value for value in args)
+    kwargs = {name: adj if value is given else value for name, value in kwargs.items()}
     deep = isinstance(first, Tensor) and first.dim() > 2
     takes_matrix = takes_matrix and not own_weight and not deep  # a product takes neither
     single = _has_rows(self, first, adj.size(1)) and not isinstance(first, (tuple, list))
@@ -175,6 +179,14 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     if _has_rows(self, out, form.size(0)):
         return out.narrow(self.node_dim, 0, adj.size(0))
     return out
+
+
+def _as_read(self: MessagePassing, adj: Adjacency) -> Adjacency:
+    """The adjacency without weights, for PyG's operators that read none from ``edge_index``."""
+    reads_weight = 'edge_weight' in inspect.signature(self.forward).parameters
+    if reads_weight or not _is_pyg(self) or adj.weight is None or adj.has_own_values:
+        return adj
+    return adj.without_weight()
 
 
 def _without_known_weight(
@@ -294,6 +306,12 @@ def _gcn_norm(
     return normalised.edge_index(), normalised.values()
 
 
+def _may_reorder(module: Any) -> bool:
+    """Whether the operator is linear, and nobody watches or replaced the steps left out."""
+    linear = module.aggr in ('add', 'sum') or (module.aggr == 'mean' and hasattr(module, 'lin_l'))
+    return linear and not getattr(module, 'project', False) and _is_unobserved(module)
+
+
 def _is_unobserved(module: MessagePassing) -> bool:
     """Whether nobody watches or replaced the steps that a faster order would skip."""
     hooks: list[Any] = [value for name, value in vars(module).items() if name.endswith('_hooks')]
@@ -304,8 +322,14 @@ def _is_unobserved(module: MessagePassing) -> bool:
         and not module.explain
         and module.flow == 'source_to_target'
         and module.decomposed_layers == 1
-        and type(module.aggr_module).__name__ == 'SumAggregation'
+        and not any(_is_changed(child) for child in module.children())
     )
+
+
+def _is_changed(module: torch.nn.Module) -> bool:
+    """Whether a part of an operator is hooked, parametrised or no layer or aggregation of PyG's."""
+    hooks = [value for name, value in vars(module).items() if name.endswith('_hooks')]
+    return any(hooks) or 'parametrizations' in module._modules or not _is_pyg(module)
 
 
 def _gcn(conv: Any, x: Tensor, adj: Adjacency) -> Tensor:
@@ -315,10 +339,26 @@ def _gcn(conv: Any, x: Tensor, adj: Adjacency) -> Tensor:
     if adj.knows_product(x):
         out = conv.lin(adj.known_product())
     elif conv.in_channels <= conv.out_channels:
-        out = conv.lin(adj.propagate(x))
+        out = conv.lin(adj.propagate(x, conv.aggr))
     else:
-        out = adj.propagate(conv.lin(x))
+        out = adj.propagate(conv.lin(x), conv.aggr)
     return out if conv.bias is None else out + conv.bias
+
+
+def _sage(conv: Any, x: Tensor, adj: Adjacency) -> Tensor:
+    """``SAGEConv`` (Hamilton et al. 2017) in the cheaper order; it reads no edge weights."""
+    adj = _as_read(conv, adj)
+    if conv.lin_l.in_channels > conv.lin_l.out_channels and not adj.knows_product(x):
+        out = adj.propagate(F.linear(x, conv.lin_l.weight), conv.aggr)
+        out = out if conv.lin_l.bias is None else out + conv.lin_l.bias
+    else:
+        out = conv.lin_l(adj.propagate(x, conv.aggr))
+    if conv.root_weight:
+        out = out + conv.lin_r(x[: adj.size(0)])
+    return F.normalize(out, p=2.0, dim=-1) if conv.normalize else out
+
+
+_FASTER = {pyg.GCNConv: _gcn, pyg.SAGEConv: _sage}
 
 
 # Aggregations over padded sequences ##############################################

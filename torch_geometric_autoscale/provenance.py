@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -12,17 +13,19 @@ from torch.utils._pytree import tree_leaves
 class Provenance(TorchDispatchMode):
     """Follows values through every operation, in-place writes and views included.
 
-    Provenance belongs to a storage: all views of a tensor share it. A fresh result takes the union
-    of its inputs' provenance and replaces whatever a freed tensor left at the same address.
+    Provenance belongs to a storage: all views of a tensor share it. A result takes the union of its
+    inputs' provenance.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._sources: dict[int, frozenset[Hashable]] = {}
+        # A weak reference keeps the address of a freed storage from being given away again.
+        self._seen: dict[int, StorageWeakRef] = {}
 
     def of(self, *values: Any) -> frozenset[Hashable]:
         """The marks that ``values`` (tensors, or containers of tensors) depend on."""
-        keys = [_storage(leaf) for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+        keys = [self._key(leaf) for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
         return frozenset().union(*(self._sources.get(key, frozenset()) for key in keys))
 
     def mark(self, value: Tensor, marks: Iterable[Hashable]) -> Tensor:
@@ -34,7 +37,7 @@ class Provenance(TorchDispatchMode):
 
     def set(self, value: Tensor, marks: Iterable[Hashable]) -> None:
         """Let ``value`` depend on ``marks`` alone."""
-        self._sources[_storage(value)] = frozenset(marks)
+        self._sources[self._key(value)] = frozenset(marks)
 
     def forget(self, value: Tensor) -> None:
         """From here on ``value`` depends on nothing."""
@@ -48,7 +51,7 @@ class Provenance(TorchDispatchMode):
         sources = self.of(inputs)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
-                self._sources[_storage(tensor)] = sources
+                self._sources[self._key(tensor)] = sources
         schema = getattr(func, '_schema', None)
         if schema is not None and schema.is_mutable:
             names = (argument.name for argument in schema.arguments)
@@ -57,15 +60,21 @@ class Provenance(TorchDispatchMode):
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     for tensor in tree_leaves(named.get(argument.name)):
                         if isinstance(tensor, Tensor):
-                            key = _storage(tensor)
+                            key = self._key(tensor)
                             self._sources[key] = self._sources.get(key, frozenset()) | sources
         return out
 
-
-def _storage(tensor: Tensor) -> int:
-    if tensor.layout != torch.strided:
-        return 0 if not hasattr(tensor, 'values') else id(tensor)
-    try:
-        return tensor.untyped_storage()._cdata
-    except (RuntimeError, NotImplementedError):
-        return id(tensor)
+    def _key(self, tensor: Tensor) -> int:
+        with torch._C._DisableTorchDispatch():
+            if tensor.layout == torch.sparse_coo:
+                tensor = tensor._values()
+            elif tensor.layout != torch.strided and type(tensor) is Tensor:
+                tensor = tensor.values()
+            try:
+                storage = tensor.untyped_storage()
+            except (RuntimeError, NotImplementedError):
+                return 0  # a wrapper without a storage, such as a batch's adjacency: a constant
+        key = storage._cdata
+        if key not in self._seen:
+            self._seen[key] = StorageWeakRef(storage)
+        return key

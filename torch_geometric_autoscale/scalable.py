@@ -12,7 +12,7 @@ from .boundary import replace_halo
 from .calls import BatchCall, batch_call, current_call
 from .errors import explain
 from .graph import check_same_graph
-from .guard import guard_model
+from .guard import guard_model, passed_boundary
 from .history import History
 from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphBatch, SubgraphLoader
@@ -161,14 +161,15 @@ class ScalableGNN(torch.nn.Module):
         halo = n_id[batch_size:]
         fingerprint = None if call is None else call.fingerprint
         check_same_graph('push_and_pull', history.graph, fingerprint)
-        rows = x.new_empty((n_id.numel(), history.embedding_dim))
+        rows = None
         if halo.numel():
+            rows = x.new_empty((n_id.numel(), history.embedding_dim))
             history.pull(halo, out=rows[batch_size:])
         history.push(x[:batch_size].detach(), n_id[:batch_size], offset, count)
         history.belong_to(fingerprint)
         if call is not None and call.n_id is n_id:
             call.written.append(history)
-        return replace_halo(x, rows, batch_size)
+        return passed_boundary(x) if rows is None else replace_halo(x, rows, batch_size)
 
     # Exact inference #############################################################
 

@@ -24,6 +24,7 @@ class Step:
         module: The module of a unit; ``None`` for a boundary.
         history: The history of a boundary, if it has one.
         phase: For boundary ``p`` (counted from 0), ``p``: the phase that ends here.
+        is_rows: Whether a unit gave rows of nodes. If not, it is computed wherever it is called.
         on_batch: Whether its value has the ``B`` batch rows, or all ``n`` rows of a batch.
         tail: Shape of one row.
         dtype: Type of the value.
@@ -36,6 +37,7 @@ class Step:
     module: torch.nn.Module | None = None
     history: History | None = None
     phase: int = -1
+    is_rows: bool = True
     on_batch: bool = False
     tail: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32

@@ -1,6 +1,7 @@
 """GCN (Kipf & Welling 2017) with historical embeddings."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,9 +49,7 @@ class GCN(ScalableGNN):
         buffer_size: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        super().__init__(
-            num_nodes, hidden_channels, num_layers, pool_size, buffer_size, device
-        )
+        super().__init__(num_nodes, hidden_channels, num_layers, pool_size, buffer_size, device)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.dropout = dropout
@@ -62,9 +61,7 @@ class GCN(ScalableGNN):
         hidden = [hidden_channels] * (num_layers - 1)
         ends = (hidden_channels, hidden_channels) if linear else (in_channels, out_channels)
         widths = [ends[0], *hidden, ends[1]]
-        self.convs = ModuleList(
-            GCNConv(a, b, normalize=False) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.convs = ModuleList(GCNConv(a, b, normalize=False) for a, b in pairwise(widths))
         self.norms = ModuleList(
             BatchNorm1d(width) for width in (widths[1:] if linear else hidden) if batch_norm
         )
