@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 ORDER = [
     '_version', 'errors', 'progress',
     # graph
-    'graph', 'graph_input', 'normalize', 'batching', 'adjacency', 'metrics',
+    'graph', 'lazy', 'graph_input', 'normalize', 'batching', 'adjacency', 'metrics',
     # partition
     'partition.simple_graph', 'partition.contract', 'partition.matrices', 'partition.cache',
     'partition.quality', 'partition.random_backend', 'partition.level', 'partition.clustering',

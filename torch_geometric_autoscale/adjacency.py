@@ -1,7 +1,7 @@
 """The adjacency of one batch: a sparse CSR matrix that keeps its transpose and knows its graph."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +9,21 @@ from torch import Tensor
 from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
 from .graph import Graph, VariantKey, multiply
+from .lazy import LazyRows
+
+
+class Features(NamedTuple):
+    """The features of a batch, to be recognised as long as nobody has touched them.
+
+    Attributes:
+        rows: ``(n, F)``, the very tensor that the batch holds.
+        version: Its version; each write in place raises it.
+        whole: ``(N, F)``, the features of all nodes.
+    """
+
+    rows: Tensor
+    version: int
+    whole: Tensor
 
 
 class BatchEdges:
@@ -25,6 +40,7 @@ class BatchEdges:
         self.parts = list(parts)
         self.nodes = nodes
         self.slices = dict(slices or {})
+        self.features: Features | None = None
 
     @property
     def graph(self) -> Graph:
@@ -52,7 +68,6 @@ class Adjacency(Tensor):
     edges: BatchEdges
     key: VariantKey | None
     is_square: bool
-    features: tuple[Tensor, int, Tensor] | None
     _cache: dict[Any, Any]
     _own_values: Tensor | None
 
@@ -72,7 +87,6 @@ class Adjacency(Tensor):
         )
         self.edges, self.key, self.is_square = edges, key, square
         self._cache = {}
-        self.features = None
         self._own_values = None
         return self
 
@@ -118,8 +132,6 @@ class Adjacency(Tensor):
         name = tuple(form.items())
         if name not in self._cache:
             other = Adjacency(self.edges, **form)
-            if other.device == self.device:
-                other.features = self.features
             self._cache[name] = other
         return self._cache[name]
 
@@ -310,18 +322,17 @@ class Adjacency(Tensor):
 
     def knows_product(self, x: Tensor) -> bool:
         """Whether the product with ``x``, the batch's untouched features, is known beforehand."""
-        return (
-            self.features is not None
-            and x is self.features[0]
-            and _version(x) == self.features[1]
-            and not x.requires_grad
-            and not self.is_square
-        )
+        features = self.edges.features
+        if features is None or x is not features.rows or self.is_square or self.has_own_values:
+            return False
+        if isinstance(x, LazyRows):
+            return x.is_untouched
+        return not x.requires_grad and _version(x) == features.version
 
     def known_product(self) -> Tensor:
         """The product with the batch's features, ``(B, F)``; may be a view: not to be changed."""
-        assert self.features is not None
-        product = self.graph.variant(self.key).product(self.features[2])
+        assert self.edges.features is not None
+        product = self.graph.variant(self.key).product(self.edges.features.whole)
         chunks = [product[a:b] for a, b in contiguous(self.edges.nodes)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 

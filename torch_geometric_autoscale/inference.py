@@ -27,7 +27,7 @@ from .history import History
 from .loader import SubgraphBatch, SubgraphLoader
 from .norms import refuse_graph_statistics
 from .progress import progress
-from .steps import FEATURES, Plan, Step, make_plan
+from .steps import Step, count_phases, make_plan
 
 # Batches are cut once and kept between phases while the whole graph has at most so many edges.
 _KEEP_BATCHES_UP_TO = 2**22
@@ -84,25 +84,25 @@ class LayerwiseInference:
         """The output for all nodes, ``(N, *)``."""
         with _evaluating(self.model), _replaying(self):
             if not self._trace():
-                return self._run_phases(Plan(1, frozenset([0])))
+                return self._run_phases()
             with self._intercepting(self.model):
-                plan = make_plan(self.steps, self.output_reads, precise=not self._escapes.found)
-                out = self._run_phases(plan)
+                make_plan(self.steps, self.output_reads, precise=not self._escapes.found)
+                out = self._run_phases()
                 if out.is_floating_point() and bool(torch.isnan(out).any()):
                     # Either the model gives NaN, or it hid from the trace that a value is read.
                     # With every value kept it is the model's.
-                    plan = make_plan(self.steps, self.output_reads, precise=False)
-                    out = self._run_phases(plan)
+                    make_plan(self.steps, self.output_reads, precise=False)
+                    out = self._run_phases()
         return out
 
-    def _run_phases(self, plan: Plan) -> Tensor:
+    def _run_phases(self) -> Tensor:
         out: Tensor | None = None
-        with progress('Inference', plan.num_phases * self.loader.num_sweep_batches) as bar:
-            for self._phase in range(plan.num_phases):
+        num_phases = count_phases(self.steps)
+        with progress('Inference', num_phases * self.loader.num_sweep_batches) as bar:
+            for self._phase in range(num_phases):
                 for batch in self._batches():
-                    self._set_inputs(batch, self._phase in plan.features_in)
                     value = self._replay(self.model, batch)
-                    if self._phase == plan.num_phases - 1:
+                    if self._phase == num_phases - 1:
                         rows = self._output_rows(value)
                         if out is None:
                             out = self._new_table(rows)
@@ -115,6 +115,8 @@ class LayerwiseInference:
         return out
 
     def _replay(self, model: torch.nn.Module, batch: SubgraphBatch) -> Any:
+        for name in self.inputs:
+            self.loader.fill_lazily(batch, name, self.device)
         self._position, self._batch = 0, batch
         self._batch_size, self._num_nodes, self._n_id = (
             batch.batch_size,
@@ -158,15 +160,6 @@ class LayerwiseInference:
         self._kept = list(batches)
         return map(copy.copy, self._kept)
 
-    def _set_inputs(self, batch: SubgraphBatch, needed: bool) -> None:
-        for name in self.inputs:
-            if needed:
-                self.loader.fill(batch, name, self.device)
-            else:
-                whole = self.loader.node_attrs[name]
-                tail = tuple(whole.shape[1:])
-                batch[name] = self._placeholder(batch.num_nodes, tail, whole.dtype)
-
     # Tracing #####################################################################
 
     def _trace(self) -> bool:
@@ -174,13 +167,10 @@ class LayerwiseInference:
         batch = next((b for b in self._batches() if b.num_nodes > b.batch_size), None)
         if batch is None:
             return False
-        self._set_inputs(batch, True)
         probe = _copy_without_hooks(self.model)
         self._originals = dict(zip(probe.modules(), self.model.modules(), strict=True))
         self.steps, self._guard = [], Guard()
         self._escapes.guard = self._guard
-        for name in self.inputs:
-            self._guard.set(batch[name], {FEATURES})
         with ExitStack() as stack:
             stack.enter_context(self._intercepting(probe))
             stack.enter_context(self._guard.watching(probe))

@@ -8,11 +8,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
-from .adjacency import Adjacency, BatchEdges, adjacency_of, tag_edge_index
+from .adjacency import Adjacency, BatchEdges, Features, adjacency_of, tag_edge_index
 from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
 from .graph import Graph, VariantKey
 from .graph_input import to_edges
+from .lazy import LazyRows
 from .operators import teach_pyg
 
 
@@ -304,20 +305,22 @@ class SubgraphLoader(DataLoader):
         for start in range(0, len(parts), step):
             yield self._wrap(self._assemble(parts[start : start + step], names))
 
-    def _features(self, x: Tensor | None) -> tuple[Tensor, int, Tensor] | None:
-        """What an adjacency needs to recognise the features it may know the product of."""
+    def fill_lazily(self, batch: SubgraphBatch, name: str, device: torch.device) -> None:
+        """Give a batch a node-level attribute whose rows are gathered when they are read."""
+        whole, nodes = self.node_attrs[name], batch.adj_t.edges.nodes
+        size = (nodes.n_id.numel(), *whole.shape[1:])
+        batch[name] = LazyRows(lambda: _rows(whole, nodes).to(device), size, whole.dtype, device)
+        if name == 'x' and device == whole.device:
+            batch.adj_t.edges.features = self._features(batch[name])
+
+    def _features(self, x: Tensor | None) -> Features | None:
+        """What an adjacency needs to recognise the features whose product it may know."""
         if not self.keep_first_propagation or x is None or x.dim() != 2:
             return None
         if not x.is_floating_point() or x.is_inference():
             return None
-        return (x, x._version, self.node_attrs['x'])
-
-    def fill(self, batch: SubgraphBatch, name: str, device: torch.device) -> None:
-        """Fill one node-level attribute into a batch of this loader."""
-        rows = _rows(self.node_attrs[name], batch.adj_t.edges.nodes)
-        batch[name] = rows.to(device)
-        if name == 'x' and batch[name] is rows:
-            batch.adj_t.features = self._features(batch.x)
+        version = -1 if isinstance(x, LazyRows) else x._version
+        return Features(x, version, self.node_attrs['x'])
 
     def _wrap(self, raw: dict[str, Any]) -> SubgraphBatch:
         nodes = BatchNodes(*raw['nodes'])
@@ -327,7 +330,7 @@ class SubgraphLoader(DataLoader):
         if 'x' in self.node_attrs and self.node_attrs['x'].is_floating_point():
             dtype = self.node_attrs['x'].dtype
         adj = Adjacency(edges, square=not self.bipartite, dtype=dtype)
-        adj.features = self._features(raw['attrs'].get('x'))
+        edges.features = self._features(raw['attrs'].get('x'))
         batch = SubgraphBatch(adj_t=adj, **raw['attrs'])
         batch.n_id, batch.offset, batch.count = nodes.n_id, nodes.offset, nodes.count
         batch.batch_size = nodes.batch_size

@@ -8,9 +8,6 @@ import torch
 
 from .history import History
 
-FEATURES = 'features'
-"""The mark of what depends on the input features."""
-
 
 @dataclass
 class Step:
@@ -20,7 +17,7 @@ class Step:
     halo rows are replaced.
 
     Attributes:
-        reads: The earlier steps whose values it reads, by position, and :data:`FEATURES`.
+        reads: The earlier steps whose values it reads, by position.
         module: The module of a unit; ``None`` for a boundary.
         history: The history of a boundary, if it has one.
         phase: For boundary ``p`` (counted from 0), ``p``: the phase that ends here.
@@ -33,7 +30,7 @@ class Step:
         table: Its rows for all nodes, while a later phase reads them.
     """
 
-    reads: frozenset[Any]
+    reads: frozenset[int]
     module: torch.nn.Module | None = None
     history: History | None = None
     phase: int = -1
@@ -50,20 +47,12 @@ class Step:
         return self.module is None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the phases of an inference need.
-
-    Attributes:
-        num_phases: One for each boundary, and the last for the output.
-        features_in: The phases that read the input features.
-    """
-
-    num_phases: int
-    features_in: frozenset[int]
+def count_phases(steps: Sequence[Step]) -> int:
+    """Number of phases: one for each boundary, and the last for the output."""
+    return sum(step.is_boundary for step in steps) + 1
 
 
-def make_plan(steps: Sequence[Step], output_reads: Iterable[Any], precise: bool = True) -> Plan:
+def make_plan(steps: Sequence[Step], output_reads: Iterable[int], precise: bool = True) -> None:
     """Decide in which phase each unit is computed, and in which later ones it is read.
 
     Args:
@@ -76,23 +65,16 @@ def make_plan(steps: Sequence[Step], output_reads: Iterable[Any], precise: bool 
     for step in steps:
         step.computed_in, step.read_in, step.table = -1, set(), None
     ends = [i for i, step in enumerate(steps) if step.is_boundary] + [len(steps)]
-    features_in = set()
     for phase, end in enumerate(ends):
         wanted = output_reads if end == len(steps) else steps[end].reads
-        pending = list(wanted) if precise else [FEATURES, *range(end)]
-        seen = set()
+        pending = set(wanted) if precise else set(range(end))
+        seen: set[int] = set()
         while pending:
-            mark = pending.pop()
-            if mark in seen:
-                continue
-            seen.add(mark)
-            if mark == FEATURES:
-                features_in.add(phase)
-                continue
-            step = steps[mark]
+            position = pending.pop()
+            seen.add(position)
+            step = steps[position]
             if not step.is_boundary and step.computed_in in (-1, phase):
                 step.computed_in = phase
-                pending.extend(step.reads)
+                pending |= step.reads - seen
             else:
                 step.read_in.add(phase)
-    return Plan(len(ends), frozenset(features_in))

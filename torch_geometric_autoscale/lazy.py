@@ -1,0 +1,71 @@
+"""Rows that are gathered when somebody reads them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+
+class LazyRows(Tensor):
+    """A tensor that knows its shape, and computes its content when an operation first needs it.
+
+    Most phases of a layer-wise inference hand the input features to the model without reading
+    them: gathering their rows would cost more than the phase itself.
+
+    Args:
+        compute: Gathers the rows, of this ``size``, ``dtype`` and ``device``.
+    """
+
+    compute: Callable[[], Tensor]
+    rows: Tensor | None
+
+    @staticmethod
+    def __new__(
+        cls,
+        compute: Callable[[], Tensor],
+        size: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> 'LazyRows':
+        self: LazyRows = Tensor._make_wrapper_subclass(cls, size, dtype=dtype, device=device)
+        self.compute, self.rows = compute, None
+        return self
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody has read the rows yet."""
+        return self.rows is None
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        if func not in _SHAPE:
+            args, kwargs = tree_map(_content, (tuple(args), kwargs or {}))
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        args, kwargs = tree_map(_content, (tuple(args), kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def _content(value: Any) -> Any:
+    if not isinstance(value, LazyRows):
+        return value
+    if value.rows is None:
+        value.rows = value.compute()
+    return value.rows
+
+
+_SHAPE = {
+    Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.is_inference,
+    Tensor.shape.__get__, Tensor.dtype.__get__, Tensor.device.__get__,
+    Tensor.ndim.__get__, Tensor.is_cuda.__get__, Tensor.is_cpu.__get__,
+    Tensor.layout.__get__, Tensor.requires_grad.__get__,
+}  # fmt: skip
