@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BENCHMARKS := $(filter-out benchmarks/graphs.py, $(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/graphs.py benchmarks/timing.py, $(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow bench clean
 

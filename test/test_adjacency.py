@@ -10,8 +10,8 @@ from torch_geometric.utils import is_torch_sparse_tensor, scatter, spmm, to_edge
 from torch_geometric.utils.sparse import set_sparse_value
 
 from torch_geometric_autoscale import SubgraphLoader
-from torch_geometric_autoscale.adjacency import (
-    Adjacency,
+from torch_geometric_autoscale.adjacency import Adjacency
+from torch_geometric_autoscale.tags import (
     adjacency_of,
     halo_is_constant,
     mark_halo_constant,

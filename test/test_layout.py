@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 ORDER = [
     '_version', 'errors', 'progress',
     # graph
-    'graph', 'lazy', 'graph_input', 'normalize', 'batching', 'adjacency', 'metrics',
+    'graph', 'graph_input', 'normalize', 'batching', 'lazy', 'tags', 'adjacency', 'batch',
+    'metrics',
     # partition
     'partition.simple_graph', 'partition.contract', 'partition.matrices', 'partition.cache',
     'partition.quality', 'partition.random_backend', 'partition.level', 'partition.clustering',
@@ -23,13 +24,14 @@ ORDER = [
     'partition.kaminpar_backend', 'partition.metis_backend', 'partition.dispatch',
     'partition.reorder', 'partition',
     # engine
-    'history.history', 'history', 'calls', 'provenance', 'guard', 'operators', 'loader', 'ops',
-    'boundary', 'norms', 'steps', 'inference', 'scalable',
+    'history.history', 'history', 'calls', 'provenance', 'guard', 'operators', 'loader_input',
+    'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments', 'scalable',
     # models and data
     'models.gcn', 'models',
     'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.registry', 'datasets',
     # training
-    'training.files', 'training.interrupts', 'training.epoch_order', 'training.settings',
+    'training.files', 'training.interrupts', 'training.epoch_order', 'training.schedule',
+    'training.settings',
     'training.results', 'training.reporter', 'training.objective', 'training.step_memory',
     'training.loop', 'training.machine', 'training.record', 'training.checkpoint',
     'training.plots', 'training',

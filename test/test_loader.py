@@ -14,7 +14,8 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.nn import SimpleConv
 
 from torch_geometric_autoscale import EvalSubgraphLoader, SubgraphLoader
-from torch_geometric_autoscale.adjacency import Adjacency, adjacency_of, weight_of
+from torch_geometric_autoscale.adjacency import Adjacency
+from torch_geometric_autoscale.tags import adjacency_of, weight_of
 
 # Targets are not sorted. 3 -> 0 twice, 0 -> 1, 4 -> 4, 2 -> 3, 1 -> 4, 0 -> 5; node 5 only gets.
 EDGE_INDEX = torch.tensor([[3, 0, 4, 2, 3, 1, 0], [0, 1, 4, 3, 0, 4, 5]])

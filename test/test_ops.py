@@ -5,8 +5,9 @@ import torch
 from torch_geometric.data import Data
 
 from torch_geometric_autoscale import SubgraphLoader, dropout
-from torch_geometric_autoscale.adjacency import Adjacency, halo_is_constant, mark_halo_constant
+from torch_geometric_autoscale.adjacency import Adjacency
 from torch_geometric_autoscale.ops import fast_dropout
+from torch_geometric_autoscale.tags import halo_is_constant, mark_halo_constant
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 

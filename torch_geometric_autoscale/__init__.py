@@ -2,9 +2,10 @@
 
 from . import models
 from ._version import __version__
+from .batch import SubgraphBatch
 from .datasets import get_data
 from .history import History
-from .loader import EvalSubgraphLoader, SubgraphBatch, SubgraphLoader
+from .loader import EvalSubgraphLoader, SubgraphLoader
 from .metrics import compute_micro_f1, gen_masks
 from .normalize import gcn_normalize
 from .ops import dropout, fast_dropout

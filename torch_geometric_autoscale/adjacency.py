@@ -10,6 +10,7 @@ from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
 from .graph import Graph, VariantKey, multiply
 from .lazy import LazyRows
+from .tags import halo_is_constant, version_of
 
 
 class Features(NamedTuple):
@@ -327,7 +328,7 @@ class Adjacency(Tensor):
             return False
         if isinstance(x, LazyRows):
             return x.is_untouched
-        return not x.requires_grad and _version(x) == features.version
+        return not x.requires_grad and version_of(x) == features.version
 
     def known_product(self) -> Tensor:
         """The product with the batch's features, ``(B, F)``; may be a view: not to be changed."""
@@ -415,41 +416,6 @@ class _SparseSum(torch.autograd.Function):
 
 def _csr(crow: Tensor, col: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
     return torch.sparse_csr_tensor(crow, col, values, size, check_invariants=False)
-
-
-def tag_edge_index(edge_index: Tensor, adj: Adjacency, weight: Tensor | None) -> Tensor:
-    """Let ``edge_index`` remember the adjacency and the weights that it was made from."""
-    edge_index._adjacency = (adj, _version(edge_index))  # type: ignore[attr-defined]
-    edge_index._weight = (weight, _version(weight))  # type: ignore[attr-defined]
-    return edge_index
-
-
-def adjacency_of(edge_index: Any) -> Adjacency | None:
-    """The adjacency that a batch's ``edge_index`` was made from, unless it was written to since."""
-    adj, version = getattr(edge_index, '_adjacency', (None, None))
-    return adj if adj is not None and version == _version(edge_index) else None
-
-
-def weight_of(edge_index: Tensor) -> Tensor | None:
-    """The edge weights that belong to a batch's ``edge_index``, unless written to since."""
-    weight, version = getattr(edge_index, '_weight', (None, None))
-    return weight if version == _version(weight) else None
-
-
-def mark_halo_constant(x: Tensor) -> Tensor:
-    """Note on ``x`` that its halo rows carry no gradient."""
-    x._halo_is_constant = _version(x)  # type: ignore[attr-defined]
-    return x
-
-
-def halo_is_constant(x: Tensor) -> bool:
-    """Whether ``x`` was marked by :func:`mark_halo_constant` and not written to since."""
-    return getattr(x, '_halo_is_constant', None) == _version(x)
-
-
-def _version(x: Tensor | None) -> int:
-    """A number that grows with every write to ``x``; constant where PyTorch keeps none."""
-    return -1 if x is None or x.is_inference() else x._version
 
 
 _REDUCTIONS = {'sum': 'sum', 'mean': 'mean', 'min': 'amin', 'max': 'amax'}

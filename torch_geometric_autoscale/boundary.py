@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adjacency import mark_halo_constant
 from .guard import passed_boundary
+from .tags import mark_halo_constant
 
 
 class _ReplaceHalo(torch.autograd.Function):

@@ -19,12 +19,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch_geometric.nn import MessagePassing
 
+from .batch import SubgraphBatch
 from .calls import BatchCall, batch_call
 from .errors import explain
 from .graph import check_same_graph
 from .guard import Guard, Propagated
 from .history import History
-from .loader import SubgraphBatch, SubgraphLoader
+from .loader import SubgraphLoader
 from .norms import refuse_graph_statistics
 from .progress import progress
 from .steps import Step, count_phases, make_plan

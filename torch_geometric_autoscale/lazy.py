@@ -63,9 +63,9 @@ def _content(value: Any) -> Any:
     return value.rows
 
 
-_SHAPE = {
+_SHAPE: set[Any] = {
     Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.is_inference,
-    Tensor.shape.__get__, Tensor.dtype.__get__, Tensor.device.__get__,
-    Tensor.ndim.__get__, Tensor.is_cuda.__get__, Tensor.is_cpu.__get__,
-    Tensor.layout.__get__, Tensor.requires_grad.__get__,
+    *(getattr(Tensor, name).__get__ for name in (
+        'shape', 'dtype', 'device', 'ndim', 'is_cuda', 'is_cpu', 'layout', 'requires_grad',
+    )),
 }  # fmt: skip

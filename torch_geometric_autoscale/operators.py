@@ -33,11 +33,12 @@ from torch.nn.modules import module as torch_module
 from torch_geometric.nn import Aggregation, MessagePassing
 from torch_geometric.nn import conv as pyg
 
-from .adjacency import Adjacency, adjacency_of, tag_edge_index, weight_of
+from .adjacency import Adjacency
 from .calls import current_call
 from .errors import explain
 from .graph import original_gcn_norm
 from .guard import guard_operator
+from .tags import adjacency_of, tag_edge_index, weight_of
 
 # Hand a sparse matrix straight to their propagation, or to gcn_norm first.
 _SPARSE = (

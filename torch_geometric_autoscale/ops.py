@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .adjacency import Adjacency, halo_is_constant, mark_halo_constant
+from .adjacency import Adjacency
 from .errors import explain
 from .graph_input import is_sparse_tensor
+from .tags import halo_is_constant, mark_halo_constant
 
 
 class _Dropout(torch.autograd.Function):

@@ -1,13 +1,14 @@
 """The base class of models that mark their layer boundaries themselves."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .adjacency import Adjacency, adjacency_of
+from .arguments import ARGUMENTS, ForwardForm, adjacency_among, batch_among, fit_arguments
+from .batch import SubgraphBatch
 from .boundary import replace_halo
 from .calls import BatchCall, batch_call, current_call
 from .errors import explain
@@ -15,12 +16,9 @@ from .graph import check_same_graph
 from .guard import guard_model, passed_boundary
 from .history import History
 from .inference import LayerwiseInference, current_replay
-from .loader import SubgraphBatch, SubgraphLoader
+from .loader import SubgraphLoader
 from .norms import BatchRowStatistics, refuse_graph_statistics
 from .operators import refuse_whole_graph_operators, teach_pyg
-
-_ARGUMENTS = ('x', 'adj_t', 'batch_size', 'n_id', 'offset', 'count')
-_OF_THE_BATCH = _ARGUMENTS[2:]
 
 
 class ScalableGNN(torch.nn.Module):
@@ -87,8 +85,8 @@ class ScalableGNN(torch.nn.Module):
         if loader is not None:
             return self._inference(loader, args, kwargs)
         refuse_several_processes(type(self).__name__)
-        args, kwargs, given = self._fit(args, kwargs)
-        call = self._call_of(given)
+        args, kwargs, given = fit_arguments(self, args, kwargs)
+        call = batch_among(self, given)
         if current_replay() is not None:
             return super().__call__(*args, **kwargs)
         if call is None:
@@ -202,89 +200,14 @@ class ScalableGNN(torch.nn.Module):
         return LayerwiseInference(self, run, loader, write, inputs).run()
 
     def _replay_batch(self, batch: SubgraphBatch) -> Any:
-        args, kwargs, _ = self._fit((batch,), {})
+        args, kwargs, _ = fit_arguments(self, (batch,), {})
         return super().__call__(*args, **kwargs)
-
-    # Arguments ###################################################################
-
-    def _fit(self, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Fit what was passed to the parameters of ``forward``.
-
-        Returns:
-            What to pass by position, what by name, and all that was given, by name.
-        """
-        form = _Form(self.forward)
-        who = type(self).__name__
-        if args and isinstance(args[0], SubgraphBatch):
-            if len(args) > 1:
-                raise TypeError(
-                    explain(who, 'a batch comes alone or with keywords', f'{len(args)} arguments',
-                            'Call model(batch) or model(batch, name=value).')
-                )  # fmt: skip
-            args, kwargs = _from_batch(args[0], form, kwargs)
-        # Positional arguments beyond forward's own are the rest of the batch's description.
-        rest = [n for n in _ARGUMENTS[len(form.positional) :] if n not in form.positional]
-        order = [*form.positional, *rest]
-        if len(args) > len(order) and not form.any_position:
-            raise TypeError(
-                explain(who, f"takes at most {len(order)} arguments: {', '.join(order)}", len(args),
-                        'Call model(x, adj_t, batch_size, n_id, offset, count) or model(batch).')
-            )  # fmt: skip
-        by_position = dict(zip(order, args, strict=False))
-        twice = [name for name in kwargs if name in by_position]
-        given = {**by_position, **kwargs}
-        if not form.any_position:
-            args = args[: len(form.positional)]
-        if not form.any_name:
-            kwargs = {k: v for k, v in kwargs.items() if k in form.names or k not in _OF_THE_BATCH}
-            if not form.any_position:  # keyword-only parameters may be given by position
-                more = {k: v for k, v in by_position.items() if k in form.keyword_only}
-                kwargs = {**more, **kwargs}
-        elif not form.any_position:
-            more = {k: v for k, v in by_position.items() if k not in form.positional}
-            kwargs = {**more, **kwargs}
-        absent = form.described - given.keys()
-        kwargs = {**{k: None for k in form.names if k in absent & form.required}, **kwargs}
-        missing = sorted(form.required - given.keys() - kwargs.keys())
-        unknown = [] if form.any_name else [k for k in kwargs if k not in form.names]
-        if missing or unknown or twice:
-            came = f"missing {', '.join(missing)}" if missing else (
-                f"unknown {', '.join(unknown)}" if unknown else f"{', '.join(twice)} twice"
-            )  # fmt: skip
-            raise TypeError(
-                explain(who, f"forward takes {', '.join(form.names)}", came,
-                        'Call model(x, adj_t, batch_size, n_id, offset, count), or '
-                        'model(x, adj_t) for a whole graph.')
-            )  # fmt: skip
-        return tuple(args), kwargs, given
-
-    def _call_of(self, given: dict[str, Any]) -> BatchCall | None:
-        """The batch among the arguments, or ``None`` for a whole graph."""
-        batch_size: Any = given.get('batch_size')
-        n_id: Any = given.get('n_id')
-        form = _Form(self.forward)
-        if form.has_own_names and not {'batch_size', 'n_id'} & given.keys():
-            # The third and fourth argument, if they look it.
-            third, fourth = (given.get(name) for name in form.positional[2:4])
-            if isinstance(third, int) and isinstance(fourth, Tensor):
-                batch_size, n_id = third, fourth
-        if batch_size is None and n_id is None:
-            return None
-        integer = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-        if not integer or not isinstance(n_id, Tensor):
-            raise TypeError(
-                explain(type(self).__name__, "'batch_size' must be an int and 'n_id' a tensor",
-                        f'{type(batch_size).__name__} and {type(n_id).__name__}',
-                        'Pass both as the loader gives them, or neither for a whole graph.')
-            )  # fmt: skip
-        adj_t = _adjacency_among(given.values())
-        return BatchCall(batch_size, n_id, given.get('offset'), given.get('count'), adj_t)
 
     # Checks ######################################################################
 
     def _refuse_batch_without_nodes(self, given: dict[str, Any]) -> None:
         """A batch's adjacency without the batch's nodes is no whole graph."""
-        adj = _adjacency_among(given.values())
+        adj = adjacency_among(given.values())
         if adj is not None and adj.batch_size < adj.graph.num_nodes and current_call() is None:
             raise ValueError(
                 explain(type(self).__name__, "a batch needs its 'batch_size' and 'n_id'",
@@ -320,10 +243,10 @@ class ScalableGNN(torch.nn.Module):
         nodes_known = call.adj_t is not None and call.adj_t.edges.nodes.offset is call.offset
         if call.offset is not None and call.count is not None and not nodes_known:
             check_chunks(who, call.offset, call.count, call.n_id[: call.batch_size])
-        form = _Form(self.forward)
+        form = ForwardForm(self.forward)
         x, adj = (
             given.get(name, given.get(form.positional[i]) if i < len(form.positional) else None)
-            for i, name in enumerate(_ARGUMENTS[:2])
+            for i, name in enumerate(ARGUMENTS[:2])
         )
         if isinstance(x, Tensor) and x.dim() > 0 and x.size(0) != call.num_nodes:
             raise ValueError(
@@ -358,58 +281,6 @@ class ScalableGNN(torch.nn.Module):
             )  # fmt: skip
         for history in self.histories:
             check_same_graph(who, history.graph, fingerprint)  # type: ignore[arg-type]
-
-
-class _Form:
-    """What a ``forward`` takes."""
-
-    def __init__(self, forward: Any) -> None:
-        parameters = list(inspect.signature(forward).parameters.values())
-        plain = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        self.positional = [p.name for p in plain if p.kind != p.KEYWORD_ONLY]
-        self.keyword_only = {p.name for p in plain if p.kind == p.KEYWORD_ONLY}
-        self.names = {p.name: None for p in plain}.keys()  # in order
-        self.required = {p.name for p in plain if p.default is p.empty}
-        self.any_position = any(p.kind == p.VAR_POSITIONAL for p in parameters)
-        self.any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
-        own = len(self.positional) >= 4 and not {'batch_size', 'n_id'} & self.names
-        self.has_own_names = own
-        # What describes the batch, and is None on a whole graph.
-        self.described = {*_OF_THE_BATCH, *(self.positional[2:6] if own else [])}
-
-
-def _from_batch(batch: SubgraphBatch, form: _Form, kwargs: Any) -> tuple[tuple, dict[str, Any]]:
-    """What ``forward`` takes of a batch, by name; its description where a name is its own."""
-    described = dict(kwargs)
-    for i, name in enumerate(form.positional):
-        if name in kwargs:
-            continue
-        value = batch.edge_weight if name == 'edge_weight' else batch.get(name)
-        if value is not None:
-            described[name] = value
-        elif name in form.required and i < len(_ARGUMENTS) and _ARGUMENTS[i] not in form.names:
-            described[name] = batch[_ARGUMENTS[i]]
-    for name in form.keyword_only - kwargs.keys():
-        if name in batch:
-            described[name] = batch[name]
-    args: list[Any] = []
-    for name in form.positional:
-        if name not in described:
-            break
-        args.append(described.pop(name))
-    if form.any_position:
-        args += [batch[name] for name in _ARGUMENTS[len(args) :] if name not in form.names]
-    else:
-        taken = form.positional[: len(args)]
-        rest = [name for name in _OF_THE_BATCH if name not in taken and name not in described]
-        described.update({name: batch[name] for name in rest})
-    return tuple(args), described
-
-
-def _adjacency_among(values: Iterable[Any]) -> Adjacency | None:
-    """The batch's adjacency among arguments, itself or as the ``edge_index`` made from it."""
-    found = (v if isinstance(v, Adjacency) else adjacency_of(v) for v in values)
-    return next((adj for adj in found if adj is not None), None)
 
 
 def check_chunks(who: str, offset: Tensor, count: Tensor, batch_nodes: Tensor) -> None:

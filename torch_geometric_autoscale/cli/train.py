@@ -91,7 +91,7 @@ def _train_job(settings: Mapping[str, Any], job: Job, device: torch.device, fold
 def _run_settings(settings: Mapping[str, Any], batch_size: int) -> TrainSettings:
     """Settings of the run with histories."""
     names = (
-        'epochs', 'max_seconds', 'max_steps', 'num_workers', 'lr', 'reg_weight_decay',
+        'epochs', 'max_seconds', 'max_steps', 'num_workers', 'lr', 'schedule', 'reg_weight_decay',
         'nonreg_weight_decay', 'grad_norm', 'eval_every', 'loss_weighting', 'drop_unlabelled',
         'measure_memory', 'seed',
     )  # fmt: skip
@@ -105,7 +105,14 @@ def _full_settings(settings: Mapping[str, Any], first: Run) -> tuple[TrainSettin
     own = settings['full']
     same = {
         name: settings[name] if own[name] == 'same' else own[name]
-        for name in ('lr', 'reg_weight_decay', 'nonreg_weight_decay', 'grad_norm', 'eval_every')
+        for name in (
+            'lr',
+            'schedule',
+            'reg_weight_decay',
+            'nonreg_weight_decay',
+            'grad_norm',
+            'eval_every',
+        )
     }
     max_seconds = first.seconds if own['max_seconds'] == 'same' else own['max_seconds']
     changes = {} if own['dropout'] == 'same' else {'dropout': own['dropout']}

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from ..batch import SubgraphBatch
 from ..errors import explain
-from ..loader import EvalSubgraphLoader, SubgraphBatch, SubgraphLoader
+from ..loader import EvalSubgraphLoader, SubgraphLoader
 from ..scalable import ScalableGNN
 from .epoch_order import EpochOrder
 from .interrupts import StopRequest
 from .objective import build_optimizer, check_data, classification_loss, micro_f1_by_split
 from .reporter import Reporter
 from .results import Epoch, Run
+from .schedule import learning_rate_factor
 from .settings import TrainSettings
 from .step_memory import step_peak_bytes
 
@@ -72,6 +74,7 @@ class _Trainer:
     ) -> None:
         self.model, self.data, self.settings, self.loss_fn = model, data, settings, loss_fn
         self.optimizer = self._optimizer(model)
+        self.started = 0.0
         self.device = next(model.parameters()).device
         self.batch: SubgraphBatch | None = None
         self.order = EpochOrder(settings.seed)
@@ -100,7 +103,7 @@ class _Trainer:
         best_state: dict[str, Tensor] | None = None
         halo = rows = 0
         with StopRequest() as stop, reporter:
-            started = time.perf_counter()
+            started = self.started = time.perf_counter()
             if settings.mode == 'gas':
                 self.model.refresh(self.loader)
             while not stop.requested and not self._is_over(run):
@@ -151,6 +154,7 @@ class _Trainer:
                     self.model(batch)  # keeps its rows fresh
             else:
                 loss = self._forward_backward(self.model, batch, clear=True)
+                self._follow_schedule(epoch)
                 self.optimizer.step()
                 total += loss.double().cpu() * num_labelled
                 labelled += num_labelled
@@ -159,6 +163,17 @@ class _Trainer:
                 break
         epoch.loss = float(total) / labelled if labelled else None
         return halo, rows
+
+    def _follow_schedule(self, epoch: Epoch) -> None:
+        settings = self.settings
+        if settings.epochs is not None:
+            steps = 1 if self.batch is not None else (settings.max_steps or len(self.loader))
+            progress = (epoch.epoch - 1 + min(epoch.steps / steps, 1.0)) / settings.epochs
+        else:  # the clock ends the training: it is not repeatable to the bit anyway
+            assert settings.max_seconds is not None
+            progress = (time.perf_counter() - self.started) / settings.max_seconds
+        for group in self.optimizer.param_groups:
+            group['lr'] = settings.lr * learning_rate_factor(settings.schedule, progress)
 
     def _batches(self) -> Iterator[SubgraphBatch]:
         if self.batch is not None:

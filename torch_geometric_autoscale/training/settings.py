@@ -7,6 +7,7 @@ from ..errors import explain
 
 MODES = ('gas', 'full')
 LOSS_WEIGHTINGS = ('mean', 'full')
+SCHEDULES = ('constant', 'onecycle')
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class TrainSettings:
         max_steps: Batches with a step after which an epoch ends early, for ``'gas'``.
         num_workers: Processes that build batches, for ``'gas'``.
         lr: Learning rate of Adam.
+        schedule: ``'constant'``, or ``'onecycle'``: up to ``lr`` and down again, see
+            ``schedule.py``.
         reg_weight_decay: Weight decay of the model's ``reg_modules``, or of all its parameters
             where it does not tell them apart.
         nonreg_weight_decay: Weight decay of all other parameters.
@@ -45,6 +48,7 @@ class TrainSettings:
     max_steps: int | None = None
     num_workers: int = 0
     lr: float = 0.01
+    schedule: str = 'constant'
     reg_weight_decay: float = 0.0
     nonreg_weight_decay: float = 0.0
     grad_norm: float | None = None
@@ -56,6 +60,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _check_choice('mode', self.mode, MODES)
+        _check_choice('schedule', self.schedule, SCHEDULES)
         _check_choice('loss_weighting', self.loss_weighting, LOSS_WEIGHTINGS)
         for name in ('epochs', 'batch_size', 'max_steps', 'eval_every'):
             _check_whole(name, getattr(self, name), least=1, optional=name in OPTIONAL)
