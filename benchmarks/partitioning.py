@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from graphs import clustered_graph
+from timing import write_record
 from torch_geometric.data import Data
 
+from torch_geometric_autoscale import get_data
 from torch_geometric_autoscale.partition import available_methods, partition, partition_quality
 
 _METHODS = ['metis', 'kaminpar', 'lp', 'random']
@@ -33,6 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--npz-parts', type=int, default=64, help='parts of graphs from files')
     parser.add_argument('--methods', nargs='+', choices=_METHODS, default=_METHODS)
     parser.add_argument('--runs', type=int, default=3, help='each with a seed of its own')
+    parser.add_argument('--record', action='store_true', help='write results/partitioning.json')
     return parser.parse_args()
 
 
@@ -62,6 +65,8 @@ def main() -> None:
     if not args.no_generated:
         data = clustered_graph(args.num_nodes, args.num_edges, args.num_clusters, args.intra)
         graphs.append(('clustered', data, args.num_parts))
+    if not args.no_generated:
+        graphs.append(('wordnet', get_data(None, 'wordnet')[0], args.npz_parts))
     graphs += [(path.stem, load_npz(path), args.npz_parts) for path in args.npz]
 
     installed = available_methods()
@@ -76,6 +81,7 @@ def main() -> None:
         f'{"graph":<12} {"nodes":>9} {"edges":>11} {"parts":>5} {"method":<9}'
         f'{"seconds":>15} {"edge cut":>16} {"halo/node":>15} {"balance":>8}'
     )
+    measured: list[list[str]] = []
     for name, data, num_parts in graphs:
         start = f'{name:<12} {data.num_nodes:>9,} {data.num_edges:>11,} {num_parts:>5}'
         base: tuple[float, ...] | None = None
@@ -84,6 +90,10 @@ def main() -> None:
                 print(f'{start} {method:<9} not installed')
                 continue
             row = measure(data, num_parts, method, args.runs)
+            measured.append([
+                f'{name}, {data.num_nodes:,} nodes, {data.num_edges:,} edges, {num_parts} parts',
+                method, f'{row[0]:.2f}', f'{row[1]:.1%}', f'{row[2]:.2f}', f'{row[3]:.2f}',
+            ])  # fmt: skip
             base = row if method == 'metis' else base
             ratio = [
                 '' if base is None or there == 0 else f'({here / there:.2f}x)'
@@ -95,6 +105,11 @@ def main() -> None:
                 f'{row[2]:>6.2f} {ratio[2]:>8} {row[3]:>8.2f}',
                 flush=True,
             )
+    if args.record:
+        header = ['graph', 'method', 'seconds', 'edge cut', 'halo/node', 'balance']
+        title = f'Partitioning, median of {args.runs} runs'
+        table = {'title': title, 'header': header, 'rows': measured}
+        write_record('partitioning', {'partitioning': table}, runs=args.runs)
 
 
 if __name__ == '__main__':

@@ -35,6 +35,10 @@ class Propagated:
 class Guard(Provenance):
     """Marks what propagations give, and refuses propagations that read it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.propagated: set[torch.nn.Module] = set()
+
     @contextmanager
     def watching(self, owner: torch.nn.Module) -> Iterator[None]:
         """Watch all operators inside ``owner``."""
@@ -75,7 +79,8 @@ class Guard(Provenance):
         return before
 
     def _after(self, name: str) -> Callable[[Any, Any, Any], Any]:
-        def after(_: Any, __: Any, out: Any) -> Any:
+        def after(module: torch.nn.Module, _: Any, out: Any) -> Any:
+            self.propagated.add(module)
             return self.mark(out, [*self.of(out), Propagated(name)]) if _is_tensor(out) else None
 
         return after
@@ -112,9 +117,10 @@ def _guarding_once(owner: torch.nn.Module) -> Iterator[None]:
     if owner in checked or _active.get() is not None:
         yield
         return
-    with Guard().watching(owner):
+    guard = Guard()
+    with guard.watching(owner):
         yield
-    checked.add(owner)
+    checked.update({owner, *guard.propagated})
 
 
 def guard_model(model: torch.nn.Module) -> Any:

@@ -1,0 +1,106 @@
+"""Write the tables of the README from the records in ``benchmarks/results``.
+
+python scripts/render_results.py            # rewrite
+python scripts/render_results.py --check    # fail if the README is not what the records give
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / 'benchmarks' / 'results'
+NAMES = {'gas': 'histories', 'full': 'full batch'}
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown; the first column to the left."""
+    lines = [header, ['---'] + ['---:'] * (len(header) - 1), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def source(name: str, record: dict[str, Any]) -> str:
+    """One line on where a table comes from."""
+    machine, versions = record['machine'], record['versions']
+    return (
+        f'<sub>[record](benchmarks/results/{name}): {machine["cores"]} cores '
+        f'({machine["cpu"]}), torch {versions["torch"]}, PyG {versions["torch_geometric"]}</sub>'
+    )
+
+
+def training(name: str, title: str) -> str:
+    """The table of one job of ``pygas train``."""
+    record = json.loads((RESULTS / name).read_text('utf-8'))
+    runs = record['runs']
+    rows = [
+        ['test accuracy at the best validation epoch', *(f'{r["test"]:.2f}%' for r in runs)],
+        ['epochs', *(str(len(r['epochs'])) for r in runs)],
+        ['seconds of training', *(f'{r["epochs"][-1]["elapsed"]:.0f}' for r in runs)],
+        ['seconds per epoch (median)', *(f'{r["seconds_per_epoch"]:.2f}' for r in runs)],
+        ['peak memory of a training step', *(f'{r["step_peak_bytes"] / 2**20:.0f} MiB'
+                                             for r in runs)],
+    ]  # fmt: skip
+    quality = record['partition']
+    cut = (
+        f'{100 * quality["edge_cut"]:.1f}% of the edges cut, '
+        f'{quality["halo_per_batch_node"]:.2f} halo rows per batch node.'
+    )
+    table = markdown(['', *(NAMES[r['mode']] for r in runs)], rows)
+    return f'{title} {cut}\n\n{table}\n\n{source(name, record)}'
+
+
+def benchmark(name: str, title: str) -> str:
+    """The tables of one script in ``benchmarks``."""
+    record = json.loads((RESULTS / name).read_text('utf-8'))
+    parts = [title]
+    for table in record['tables'].values():
+        parts += [f'{table["title"]}:', markdown(table['header'], table['rows'])]
+    return '\n\n'.join([*parts, source(name, record)])
+
+
+SECTIONS = {
+    'results': lambda: '\n\n'.join([
+        training('wordnet.json', 'What `make demo` prints, WordNet (117,659 synsets, 45 classes), '
+                 'each with its own tuned settings and the same number of seconds:'),
+        '![accuracy over epochs and seconds](benchmarks/results/wordnet.png)',
+        training('wordnet_long.json', 'Longer, `pygas train epochs=300 full.epochs=400 '
+                 'full.max_seconds=null`:'),
+    ]),
+    'benchmarks': lambda: '\n\n'.join([
+        '## Speed and memory',
+        'Every table is printed by a script and was measured side by side in one run.',
+        benchmark('epoch.json', '`python benchmarks/epoch.py`: histories against full batch, on a '
+                  'generated graph like ogbn-arxiv.'),
+        benchmark('memory.json', '`python benchmarks/memory.py`: a step does not grow with the '
+                  'graph.'),
+        benchmark('partitioning.json', '`python benchmarks/partitioning.py`: the partitioners.'),
+        benchmark('inference.json', '`python benchmarks/inference.py --root data`: exact '
+                  'inference of 64 layers from one `forward`.'),
+        benchmark('few_labels.json', '`python benchmarks/few_labels.py`: few labels.'),
+    ]),
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true')
+    args = parser.parse_args()
+    path = ROOT / 'README.md'
+    text = old = path.read_text('utf-8')
+    for name, render in SECTIONS.items():
+        start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = f'{before}{start}\n{render()}\n{end}{after}'
+    if args.check:
+        if text != old:
+            print('README.md is not what the records give: run scripts/render_results.py')
+        return int(text != old)
+    path.write_text(text, 'utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
