@@ -36,8 +36,8 @@ ORDER = [
     'training.loop', 'training.machine', 'training.record', 'training.checkpoint',
     'training.plots', 'training',
     # command line
-    'cli.console', 'cli.options', 'cli.help', 'cli.job', 'cli.finished', 'cli.train',
-    'cli.evaluate', 'cli.predict', 'cli.info', 'cli.main', 'cli',
+    'cli.allocator', 'cli.console', 'cli.options', 'cli.help', 'cli.job', 'cli.finished',
+    'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info', 'cli.main', 'cli',
 ]  # fmt: skip
 
 OPTIONAL = [

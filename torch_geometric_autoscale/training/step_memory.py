@@ -18,7 +18,7 @@ def step_peak_bytes(
 
     On the CPU it is the largest running sum of the allocations and releases that PyTorch's
     profiler sees; on a CUDA device the rise of ``max_memory_allocated``. Model, histories, graph
-    and features are there before and do not count. One step is taken unmeasured first: what is
+    and features are there before and do not count. Two steps are taken first: what is
     computed once and kept does not count either.
 
     Works on a copy of the model and leaves the random state as it was, so that a run is the same
@@ -29,7 +29,7 @@ def step_peak_bytes(
         model = copy.deepcopy(model)
         model.train()
         optimizer = build_optimizer(model)
-        for _ in range(2):  # the second time with every cache filled
+        for _ in range(3):  # the first call is checked, the second fills what is kept
             optimizer.zero_grad()
             peak = _peak_bytes(lambda: forward_backward(model), device)
             optimizer.step()
