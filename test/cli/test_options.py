@@ -110,7 +110,7 @@ def test_several_values_are_refused(capsys):
     ('argument', 'rule'),
     [
         ('seed=abc', "'seed' must be a whole number (got 'abc'). Its default is 0."),
-        ('lr=fast', "'lr' must be a number (got 'fast'). Its default is 0.02."),
+        ('lr=fast', "'lr' must be a number (got 'fast'). Its default is 0.04."),
         ('normalize=3', "'normalize' must be true or false (got 3). Its default is True."),
         ('full=maybe', "'full' must be true or false (got 'maybe')."),
         ('epochs=0', "'epochs' must be a whole number from 1 on (got 0)."),
