@@ -36,6 +36,7 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
 def write_record(name: str, tables: dict[str, dict], **settings: object) -> None:
     """Keep what was measured, with versions and machine, in ``benchmarks/results/<name>.json``."""
     path = Path(__file__).parent / 'results' / f'{name}.json'
+    path.parent.mkdir(exist_ok=True)
     record = {
         'settings': settings, 'versions': versions(), 'machine': machine(), 'tables': tables,
     }  # fmt: skip

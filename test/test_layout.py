@@ -24,8 +24,9 @@ ORDER = [
     'partition.kaminpar_backend', 'partition.metis_backend', 'partition.dispatch',
     'partition.reorder', 'partition',
     # engine
-    'history.history', 'history', 'calls', 'provenance', 'guard', 'operators', 'loader_input',
-    'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments', 'scalable',
+    'history.history', 'history', 'calls', 'provenance', 'guard', 'gcn_norm', 'operators',
+    'loader_input', 'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments',
+    'scalable',
     # models and data
     'models.gcn', 'models',
     'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.registry', 'datasets',

@@ -182,3 +182,10 @@ def test_lstm_reads_sequences_as_long_as_on_the_whole_graph() -> None:
     for batch in sweep_loader(data):
         out: Tensor = conv(batch.x, batch.adj_t)
         torch.testing.assert_close(out, expected[batch.n_id[: batch.batch_size]])
+
+
+def test_operators_outside_of_batches_can_still_be_scripted() -> None:
+    teach_pyg()
+    conv = GCNConv(4, 3)
+    x, edge_index = torch.randn(5, 4), torch.tensor([[0, 1, 2, 4], [1, 2, 3, 0]])
+    torch.testing.assert_close(torch.jit.script(conv)(x, edge_index), conv(x, edge_index))

@@ -1,6 +1,8 @@
 """The README's code runs as written."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,12 @@ def test_code_blocks_run_one_after_the_other(capsys: pytest.CaptureFixture[str])
     accuracy = float(re.findall(r'validation accuracy (\S+)', capsys.readouterr().out)[-1])
     assert accuracy > 0.5  # six epochs, 45 classes
     assert names['in_your_order'].isfinite().all()  # type: ignore[attr-defined]
+
+
+def test_tables_are_what_the_records_give():
+    check = [sys.executable, 'scripts/render_results.py', '--check']
+    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, '')
 
 
 NAMED = sorted(set(re.findall(r'`([\w/]+\.(?:py|md|cff))`', README)))

@@ -36,9 +36,10 @@ from torch_geometric.nn import conv as pyg
 from .adjacency import Adjacency
 from .calls import current_call
 from .errors import explain
+from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
 from .guard import guard_operator
-from .tags import adjacency_of, tag_edge_index, weight_of
+from .tags import adjacency_of, tag_edge_index
 
 # Hand a sparse matrix straight to their propagation, or to gcn_norm first.
 _SPARSE = (
@@ -93,7 +94,7 @@ def _replace_gcn_norm(module: Any) -> None:
     """Replace ``gcn_norm`` in a module, whatever it is called there."""
     for name, value in list(getattr(module, '__dict__', {}).items()):
         if value is original_gcn_norm:
-            setattr(module, name, _gcn_norm)
+            setattr(module, name, gcn_norm)
 
 
 # Operator calls ##################################################################
@@ -265,46 +266,7 @@ def _operator_on(adj: Adjacency) -> Iterator[None]:
         _running.reset(token)
 
 
-# GCN normalisation ###############################################################
-
-
-def _gcn_norm(
-    edge_index: Any,
-    edge_weight: Tensor | None = None,
-    num_nodes: int | None = None,
-    improved: bool = False,
-    add_self_loops: bool = True,
-    flow: str = 'source_to_target',
-    dtype: torch.dtype | None = None,
-) -> Any:
-    """PyG's ``gcn_norm``, answered from the whole graph for a batch's edges."""
-    if isinstance(edge_index, Adjacency):
-        if edge_weight is not None:
-            raise ValueError(
-                explain('gcn_norm', "edge weights are the values of 'adj_t'", "'edge_weight' too",
-                        "Set data.edge_weight (or adj_t's values) before making the loader.")
-            )  # fmt: skip
-        return edge_index.gcn_norm(improved, add_self_loops, dtype or edge_index.dtype), None
-    adj = adjacency_of(edge_index)
-    if adj is None and current_call() is None:
-        return original_gcn_norm(
-            edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype
-        )
-    weight_is_known = edge_weight is None or edge_weight is weight_of(edge_index)
-    if adj is None or not weight_is_known or flow != 'source_to_target':
-        came = 'edges that no loader of this library made'
-        if adj is not None:
-            came = f"flow='{flow}'" if weight_is_known else 'other edge weights'
-        raise ValueError(
-            explain('gcn_norm', 'on a batch, degrees can only be looked up for the edges of the '
-                    'batch itself, from source to target, with the weights its loader was given',
-                    came, 'Pass batch.adj_t or batch.edge_index as they are, or normalise the '
-                    'whole graph first and use normalize=False.')
-        )  # fmt: skip
-    if edge_weight is None and adj.weight is not None:
-        adj = adj.without_weight()
-    normalised = adj.gcn_norm(improved, add_self_loops, dtype or adj.dtype)
-    return normalised.edge_index(), normalised.values()
+# Cheaper orders ##################################################################
 
 
 def _may_reorder(module: Any) -> bool:

@@ -58,9 +58,11 @@ def train(arguments: Sequence[str]) -> int:
 def _train_job(settings: Mapping[str, Any], job: Job, device: torch.device, folder: Path) -> int:
     batch_size = parts_per_batch(settings, job.ptr)
     num_parts = job.ptr.numel() - 1
+    source, target = job.data.edge_index
     print(
-        f'{settings["dataset"]["name"]}: {job.data.num_nodes:,} nodes, {job.data.num_edges:,} '
-        f'edges, {job.in_channels:,} features, {job.out_channels} classes; {num_parts} parts, '
+        f'{settings["dataset"]["name"]}: {job.data.num_nodes:,} nodes, '
+        f'{int((source != target).sum()):,} edges besides self-loops, '
+        f'{job.in_channels:,} features, {job.out_channels} classes; {num_parts} parts, '
         f'{min(batch_size, num_parts)} per batch; {device}'
     )
     with_histories = _run_settings(settings, batch_size)
