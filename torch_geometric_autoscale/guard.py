@@ -38,6 +38,7 @@ class Guard(Provenance):
     def __init__(self) -> None:
         super().__init__()
         self.propagated: set[torch.nn.Module] = set()
+        self._steps: dict[torch.nn.Module, tuple[Callable, Callable]] = {}
 
     @contextmanager
     def watching(self, owner: torch.nn.Module) -> Iterator[None]:
@@ -46,9 +47,10 @@ class Guard(Provenance):
         for path, module in owner.named_modules():
             if isinstance(module, MessagePassing):
                 name = type(module).__name__ + (f" '{path}'" if path else '')
-                before = self._before(name, module.flow)
+                before, after = self._before(name, module.flow), self._after(name)
+                self._steps[module] = (before, after)
                 handles.append(module.register_propagate_forward_pre_hook(before))
-                handles.append(module.register_propagate_forward_hook(self._after(name)))
+                handles.append(module.register_propagate_forward_hook(after))
         token = _active.set(self)
         try:
             with self:
@@ -57,6 +59,18 @@ class Guard(Provenance):
             _active.reset(token)
             for handle in handles:
                 handle.remove()
+
+    def watch(self, module: torch.nn.Module, inputs: Any, propagate: Callable[[], Any]) -> Any:
+        """Watch a propagation that does not go through ``module.propagate``."""
+        if module not in self._steps:
+            return propagate()
+        before, after = self._steps[module]
+        before(module, inputs)
+        return after(module, inputs, propagate())
+
+    def hooks_of(self, module: torch.nn.Module) -> tuple[Callable, ...]:
+        """The hooks with which this guard watches ``module``."""
+        return self._steps.get(module, ())
 
     def _before(self, name: str, flow: str) -> Callable[[Any, Any], None]:
         def before(_: Any, inputs: Any) -> None:
@@ -131,6 +145,11 @@ def guard_model(model: torch.nn.Module) -> Any:
 def guard_operator(operator: MessagePassing) -> Any:
     """Guard an operator's first call: it must not propagate what it has propagated."""
     return _guarding_once(operator)
+
+
+def current_guard() -> Guard | None:
+    """The guard that is on, if any."""
+    return _active.get()
 
 
 def passed_boundary(rows: Tensor) -> Tensor:

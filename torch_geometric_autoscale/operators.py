@@ -38,7 +38,7 @@ from .calls import current_call
 from .errors import explain
 from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
-from .guard import guard_operator
+from .guard import current_guard, guard_operator
 from .tags import adjacency_of, tag_edge_index
 
 # Hand a sparse matrix straight to their propagation, or to gcn_norm first.
@@ -114,14 +114,22 @@ def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
         _refuse_reverse(self, adj)
         with _operator_on(adj), guard_operator(self):
             return call(self, *args, **kwargs)
+    _refuse_cached(self)
     with _operator_on(adj), guard_operator(self):
         if type(self) in _FASTER and len(values) == 2 and _may_reorder(self):
             x = next(value for value in values if value is not adj)
             if isinstance(x, Tensor) and x.dim() == 2:
-                return _FASTER[type(self)](self, x, adj)
-        _refuse_cached(self)
+                return _call_faster(self, x, adj)
         _refuse_reverse(self, adj)
         return _call_in_form(self, adj, args, kwargs)
+
+
+def _call_faster(self: MessagePassing, x: Tensor, adj: Adjacency) -> Tensor:
+    def compute() -> Tensor:
+        return _FASTER[type(self)](self, x, adj)
+
+    guard = current_guard()
+    return compute() if guard is None else guard.watch(self, (adj, None, x), compute)
 
 
 def _call_on_other_edges(self: MessagePassing, args: Any, kwargs: Any) -> Any:
@@ -277,9 +285,17 @@ def _may_reorder(module: Any) -> bool:
 
 def _is_unobserved(module: MessagePassing) -> bool:
     """Whether nobody watches or replaced the steps that a faster order would skip."""
-    hooks: list[Any] = [value for name, value in vars(module).items() if name.endswith('_hooks')]
+    guard = current_guard()
+    ours = () if guard is None else guard.hooks_of(module)
+    hooks = [
+        hook
+        for name, value in vars(module).items()
+        if name.endswith('_hooks')
+        for hook in value.values()
+        if hook not in ours
+    ]
     return (
-        not any(hooks)
+        not hooks
         and not torch_module._has_any_global_hook()
         and not {'forward', 'propagate', '_call_impl'} & vars(module).keys()
         and not module.explain
