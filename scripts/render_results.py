@@ -54,7 +54,9 @@ def training(name: str, title: str, seconds: bool = True) -> str:
 
 
 def benchmark(name: str, title: str) -> str:
-    """The tables of one script in ``benchmarks``."""
+    """The tables of one script in ``benchmarks``; says so where it has not been run."""
+    if not (RESULTS / name).exists():
+        return f'{title} Not run yet.'
     record = json.loads((RESULTS / name).read_text('utf-8'))
     parts = [title]
     for table in record['tables'].values():
