@@ -91,20 +91,11 @@ def split_attributes(
         if data.__cat_dim__(name, value) != 0 and value.dim() > 1:
             continue  # ids, e.g. 'edge_label_index': they would mean other nodes in a batch
         if name in ('x', 'y', 'pos') or (name.endswith('_mask') and 'edge' not in name):
-            if value.size(0) != graph.num_nodes:
-                raise ValueError(
-                    explain(who, f"'data.{name}' must have one row per node "
-                            f'({graph.num_nodes})', f'{value.size(0)} rows',
-                            'Check that features, labels and edges describe the same graph.')
-                )  # fmt: skip
+            _check_rows(who, name, value, 'node', graph.num_nodes, 'features, labels')
             node[name] = value
         elif name in ('edge_attr', 'edge_weight', 'edge_type'):
-            if value.size(0) != graph.num_edges and not two_orders:
-                raise ValueError(
-                    explain(who, f"'data.{name}' must have one row per edge "
-                            f'({graph.num_edges})', f'{value.size(0)} rows',
-                            'Check that edge attributes and edges describe the same graph.')
-                )  # fmt: skip
+            if not two_orders:
+                _check_rows(who, name, value, 'edge', graph.num_edges, 'edge attributes')
             edge[name] = value
         elif value.size(0) == graph.num_edges and (
             'edge' in name or graph.num_edges != graph.num_nodes
@@ -130,3 +121,12 @@ def split_attributes(
         order = graph.edge_id
         edge = {name: value.index_select(0, order.to(value.device)) for name, value in edge.items()}
     return node, edge
+
+
+def _check_rows(who: str, name: str, value: Tensor, level: str, count: int, what: str) -> None:
+    if value.size(0) != count:
+        raise ValueError(
+            explain(who, f"'data.{name}' must have one row per {level} ({count})",
+                    f'{value.size(0)} rows',
+                    f'Check that {what} and edges describe the same graph.')
+        )  # fmt: skip
