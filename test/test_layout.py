@@ -24,21 +24,30 @@ ORDER = [
     'partition.kaminpar_backend', 'partition.metis_backend', 'partition.dispatch',
     'partition.reorder', 'partition',
     # engine
-    'history.history', 'history', 'calls', 'provenance', 'guard', 'gcn_norm', 'operators',
+    'history.store', 'history.table', 'history.memory', 'history.disk', 'history.tiers',
+    'history.history', 'history.move', 'history',
+    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'operators',
     'loader_input', 'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments',
     'scalable',
+    # conversion
+    'conversion.boundaries', 'conversion.inputs', 'conversion.loader', 'conversion.source',
+    'conversion.whole', 'conversion.piece', 'conversion.finder', 'conversion.passes',
+    'conversion.conversion', 'conversion.verification', 'conversion.autoscaled', 'conversion',
     # models and data
-    'models.gcn', 'models',
-    'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.registry', 'datasets',
+    'models.base', 'models.stack', 'models.gcn', 'models.sage', 'models.gat', 'models.appnp',
+    'models.gcn2', 'models.pna_conv', 'models.pna', 'models.pna_jk', 'models.gin', 'models',
+    'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.large', 'datasets.many_graphs',
+    'datasets.sbm', 'datasets.registry', 'datasets',
     # training
     'training.files', 'training.interrupts', 'training.epoch_order', 'training.schedule',
-    'training.settings',
+    'training.interval', 'training.settings',
     'training.results', 'training.reporter', 'training.objective', 'training.step_memory',
-    'training.loop', 'training.machine', 'training.record', 'training.checkpoint',
-    'training.plots', 'training',
+    'training.tree', 'training.container', 'training.run_lock', 'training.checkpoint',
+    'training.checkpoint_folder', 'training.saver', 'training.random_state', 'training.run_state',
+    'training.loop', 'training.machine', 'training.record', 'training.plots', 'training',
     # command line
     'cli.allocator', 'cli.console', 'cli.options', 'cli.help', 'cli.job', 'cli.finished',
-    'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info', 'cli.main', 'cli',
+    'cli.run_folder', 'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info', 'cli.main', 'cli',
 ]  # fmt: skip
 
 OPTIONAL = [

@@ -3,6 +3,7 @@
 from . import models
 from ._version import __version__
 from .batch import SubgraphBatch
+from .conversion import AutoScaled, VerificationError, autoscale
 from .datasets import get_data
 from .history import History
 from .loader import EvalSubgraphLoader, SubgraphLoader
@@ -13,12 +14,15 @@ from .partition import metis, partition_quality, permute
 from .scalable import ScalableGNN
 
 __all__ = [
+    'AutoScaled',
     'EvalSubgraphLoader',
     'History',
     'ScalableGNN',
     'SubgraphBatch',
     'SubgraphLoader',
+    'VerificationError',
     '__version__',
+    'autoscale',
     'compute_micro_f1',
     'dropout',
     'fast_dropout',

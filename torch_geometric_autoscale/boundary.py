@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .graph import check_same_graph
 from .guard import passed_boundary
+from .history import History
 from .tags import mark_halo_constant
 
 
@@ -39,3 +41,41 @@ def replace_halo(x: Tensor, rows: Tensor, batch_size: int) -> Tensor:
     """
     out = _ReplaceHalo.apply(x, rows, batch_size)
     return mark_halo_constant(passed_boundary(out))
+
+
+def push_and_pull_rows(
+    who: str,
+    history: History,
+    x: Tensor,
+    batch_size: int,
+    n_id: Tensor,
+    offset: Tensor | None = None,
+    count: Tensor | None = None,
+    fingerprint: str | None = None,
+) -> Tensor:
+    """Push the batch rows of ``x`` and put pulled rows in the place of its halo rows.
+
+    Args:
+        who: The public call on whose behalf errors speak.
+        history: The table of this boundary.
+        x: ``(B, C)`` or ``(n, C)``.
+        batch_size: ``B``.
+        n_id: ``(n,)`` rows of the table, batch nodes first.
+        offset, count: The batch nodes as contiguous chunks, if known.
+        fingerprint: The graph that the batch comes from, if known.
+
+    Returns:
+        ``(n, C)``; ``x`` itself if there is no halo.
+
+    Raises:
+        ValueError: If the history holds rows of another graph or width. It is untouched then.
+    """
+    check_same_graph(who, history.graph, fingerprint)
+    halo = n_id[batch_size:]
+    rows = None
+    if halo.numel():
+        rows = x.new_empty((n_id.numel(), history.embedding_dim))
+        history.pull(halo, out=rows[batch_size:])
+    history.push(x[:batch_size].detach(), n_id[:batch_size], offset, count)
+    history.belong_to(fingerprint)
+    return passed_boundary(x) if rows is None else replace_halo(x, rows, batch_size)

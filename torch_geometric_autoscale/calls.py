@@ -22,6 +22,8 @@ class BatchCall:
         count: Length of each chunk, or ``None``.
         adj_t: The batch's adjacency where it came from a loader of this library.
         written: The histories that this call has written so far.
+        prefers_matrix: Whether operators that know both forms are given the adjacency where the
+            model hands them the ``edge_index`` made from it, and may return batch rows only.
     """
 
     batch_size: int
@@ -30,6 +32,7 @@ class BatchCall:
     count: Tensor | None = None
     adj_t: Adjacency | None = None
     written: list[Any] = field(default_factory=list)
+    prefers_matrix: bool = False
 
     @property
     def num_nodes(self) -> int:

@@ -3,6 +3,10 @@
 from typing import Any
 
 
+class NeedsBothDirections(ValueError):
+    """A batch with the edges into its nodes alone met an operator that reads those out of them."""
+
+
 def explain(who: str, rule: str, got: Any, remedy: str) -> str:
     """Compose the text of an error.
 

@@ -18,7 +18,7 @@ from torch_geometric.nn import MessagePassing
 
 from .adjacency import Adjacency
 from .calls import current_call
-from .errors import explain
+from .errors import NeedsBothDirections, explain
 from .provenance import Provenance
 
 # In train() and in eval() a forward may go another way.
@@ -114,7 +114,7 @@ def _refuse_reversed(name: str, edge_index: Any, target: int) -> None:
         return
     into_halo = edge_index[target] >= call.batch_size
     if bool((into_halo & (edge_index[0] != edge_index[1])).any()):
-        raise ValueError(
+        raise NeedsBothDirections(
             explain(name, 'a batch holds the edges into its nodes, from source to target',
                     'edges into halo nodes, e.g. reversed ones',
                     "Make the loader with direction='both' to read both ways.")

@@ -20,12 +20,13 @@ from torch.utils._pytree import tree_leaves
 from torch_geometric.nn import MessagePassing
 
 from .batch import SubgraphBatch
+from .batching import BatchNodes, contiguous
 from .calls import BatchCall, batch_call
 from .errors import explain
 from .graph import check_same_graph
 from .guard import Guard, Propagated
 from .history import History
-from .loader import SubgraphLoader
+from .loader import PartitionLoader
 from .norms import refuse_graph_statistics
 from .progress import progress
 from .steps import Step, count_phases, make_plan
@@ -43,17 +44,19 @@ class LayerwiseInference:
         loader: Visited in order, every partition once, whatever its sampler.
         write: Whether the boundary values become the histories' content.
         inputs: Names of the node-level attributes that ``run`` passes to the model.
+        opened: Paths of operators with boundaries inside: their propagations are units, not they.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
         run: Callable[[Any, SubgraphBatch], Any],
-        loader: SubgraphLoader,
+        loader: PartitionLoader,
         write: bool,
         inputs: Collection[str] = ('x',),
+        opened: Collection[str] = (),
     ) -> None:
-        if not isinstance(loader, SubgraphLoader):
+        if not isinstance(loader, PartitionLoader):
             raise TypeError(
                 explain(type(model).__name__, "'loader' must be a SubgraphLoader",
                         type(loader).__name__, 'Pass EvalSubgraphLoader(data, ptr).')
@@ -66,6 +69,7 @@ class LayerwiseInference:
         parameter = next(model.parameters(), None)
         self.device = torch.device('cpu') if parameter is None else parameter.device
         self.inputs = [name for name in loader.node_attrs if name in inputs]
+        self._opened = frozenset(opened)
         self.steps: list[Step] = []
         self.output_reads: frozenset[Any] = frozenset()
         self._kept: list[SubgraphBatch] | None = None
@@ -75,8 +79,8 @@ class LayerwiseInference:
         self._originals: dict[torch.nn.Module, torch.nn.Module] = {}
         self._phase = 0
         self._position = 0
-        self._batch: Any = None
         self._batch_size, self._num_nodes, self._n_id = 0, 0, torch.empty(0)
+        self._nodes: Any = None
 
     # Phases ######################################################################
 
@@ -107,7 +111,7 @@ class LayerwiseInference:
                         rows = self._output_rows(value)
                         if out is None:
                             out = self._new_table(rows)
-                        _write(out, rows, batch)
+                        _write(out, rows, self._nodes)
                     bar.update()
                 for step in self.steps:
                     if step.table is not None and max(step.read_in, default=-1) <= self._phase:
@@ -118,12 +122,10 @@ class LayerwiseInference:
     def _replay(self, model: torch.nn.Module, batch: SubgraphBatch) -> Any:
         for name in self.inputs:
             self.loader.fill_lazily(batch, name, self.device)
-        self._position, self._batch = 0, batch
-        self._batch_size, self._num_nodes, self._n_id = (
-            batch.batch_size,
-            batch.num_nodes,
-            batch.n_id,
-        )
+        self._position = 0
+        self._nodes = nodes = batch.adj_t.edges.nodes
+        self._n_id = nodes.n_id.to(self.device)
+        self._batch_size, self._num_nodes = nodes.batch_size, nodes.n_id.numel()
         try:
             with batch_call(BatchCall(self._batch_size, self._n_id, adj_t=batch.adj_t)):
                 return self.run_model(model, batch)
@@ -232,29 +234,37 @@ class LayerwiseInference:
         return x
 
     def _push(self, history: History, rows: Tensor) -> None:
-        batch, fingerprint = self._batch, self.loader.graph.fingerprint
+        nodes, fingerprint = self._nodes, self.loader.graph.fingerprint
         check_same_graph('refresh', history.graph, fingerprint)
-        history.push(rows, self._n_id[: self._batch_size], batch.offset, batch.count)
+        history.push(rows, self._n_id[: self._batch_size], nodes.offset, nodes.count)
         history.belong_to(fingerprint)
 
-    def unit(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-        """Answer the call of a unit: compute it in its phase, look it up in later ones."""
+    def unit(
+        self, module: torch.nn.Module, args: Any, kwargs: Any, method: Callable | None = None
+    ) -> Any:
+        """Answer the call of a unit: compute it in its phase, look it up in later ones.
+
+        Args:
+            module: The unit, or the operator whose propagation is one.
+            args, kwargs: What it was called with.
+            method: What computes it (default: the module itself).
+        """
         if self._guard is not None:
             step = Step(self._reads(args, kwargs), module=self._originals[module])
-            value = self._compute(module, args, kwargs)
+            value = self._compute(module, args, kwargs, method)
             if self._is_rows(value):
                 return self._record(step, value)
             step.is_rows = False
             self.steps.append(step)
             return value
         if not self.steps:  # no batch has a halo
-            return self._compute(module, args, kwargs)
+            return self._compute(module, args, kwargs, method)
         step = self._next(module)
         if not step.is_rows:
-            return self._compute(module, args, kwargs)
+            return self._compute(module, args, kwargs, method)
         if step.computed_in != self._phase:
             return self._answer(step)
-        value = self._compute(module, args, kwargs)
+        value = self._compute(module, args, kwargs, method)
         rows = self._batch_size if step.on_batch else self._num_nodes
         if not isinstance(value, Tensor) or tuple(value.shape) != (rows, *step.tail):
             self._lost(module)
@@ -296,7 +306,7 @@ class LayerwiseInference:
     def _store(self, step: Step, rows: Tensor) -> None:
         if step.table is None:
             step.table = self._new_table(rows)
-        _write(step.table, rows, self._batch)
+        _write(step.table, rows, self._nodes)
 
     def _new_table(self, rows: Tensor) -> Tensor:
         # In main memory, whatever device the model is on: a table has a row for every node.
@@ -308,7 +318,11 @@ class LayerwiseInference:
     @contextmanager
     def _intercepting(self, model: torch.nn.Module) -> Iterator[None]:
         """Route the outermost calls of units through :meth:`unit`."""
-        units = [module for module in model.modules() if _is_unit(module)]
+        units = [
+            module
+            for path, module in model.named_modules()
+            if _is_unit(module) and path not in self._opened
+        ]
         try:
             for module in units:
                 self._install(module)
@@ -320,12 +334,14 @@ class LayerwiseInference:
     def _install(self, module: torch.nn.Module) -> None:
         vars(module)['_call_impl'] = lambda *args, **kwargs: self.unit(module, args, kwargs)
 
-    def _compute(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+    def _compute(
+        self, module: torch.nn.Module, args: Any, kwargs: Any, method: Callable | None
+    ) -> Any:
         inner = [m for m in module.modules() if '_call_impl' in vars(m)]
         for m in inner:
             del vars(m)['_call_impl']
         try:
-            return module(*args, **kwargs)
+            return (method or module)(*args, **kwargs)
         finally:
             for m in inner:
                 self._install(m)
@@ -342,11 +358,11 @@ def _is_unit(module: torch.nn.Module) -> bool:
     return is_leaf and next(module.parameters(), None) is not None
 
 
-def _write(table: Tensor, rows: Tensor, batch: SubgraphBatch) -> None:
+def _write(table: Tensor, rows: Tensor, nodes: BatchNodes) -> None:
     start = 0
-    for a, c in zip(batch.offset.tolist(), batch.count.tolist(), strict=True):
-        table[a : a + c] = rows[start : start + c]
-        start += c
+    for a, b in contiguous(nodes):
+        table[a:b] = rows[start : start + b - a]
+        start += b - a
 
 
 class _Escapes(TorchFunctionMode):

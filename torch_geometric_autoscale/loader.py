@@ -12,10 +12,9 @@ from .adjacency import Adjacency, BatchEdges, Features
 from .batch import SubgraphBatch
 from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
-from .graph import Graph, VariantKey
-from .graph_input import to_edges
+from .graph import VariantKey
 from .lazy import LazyRows
-from .loader_input import as_mask, check_ptr, scalar_weight, split_attributes
+from .loader_input import LoaderInput, as_mask, read_input
 from .operators import teach_pyg
 
 
@@ -55,83 +54,41 @@ def _rows(value: Tensor, nodes: BatchNodes) -> Tensor:
     return out
 
 
-class SubgraphLoader(DataLoader):
-    """Loads batches that join ``batch_size`` partitions, with every edge into a batch node.
+class PartitionLoader(DataLoader):
+    """Loads batches of partitions from a prepared graph; the base of all loaders.
 
     Args:
-        data: The graph, permuted so that each partition is contiguous (see ``permute``). Uses
-            ``data.adj_t`` where present (rows are targets, values are edge weights), else
-            ``data.edge_index`` with ``edge_weight`` and ``edge_attr``.
-        ptr: ``(num_parts + 1,)`` bounds of the partitions, as ``metis`` returns them.
-        batch_size: Partitions per batch.
-        bipartite: Whether ``adj_t`` is rectangular ``(B, n)`` or square ``(n, n)`` with empty rows
-            for halo nodes.
-        log: Print one line about what was prepared.
-        direction: ``'in'``: the halo holds every source of an edge into the batch. ``'both'``:
-            also every target of an edge out of it, and those edges, for operators that read both
-            ways.
-        input_nodes: Boolean mask or ids of the nodes that a loss is taken on. Adds
-            ``batch.input_mask`` (``(B,)``) and ``batch.loss_weight``.
-        drop_unlabelled: With ``input_nodes``: leave out partitions without any of them. Their
-            histories then age until the next refresh.
-        keep_first_propagation: Whether the product of the adjacency and untouched features, the
-            same in every epoch, is computed once and kept: one more table as large as ``x``.
-        **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`.
-
-    Raises:
-        ValueError: If ``ptr`` does not bound the rows of ``data``, or features, labels or edge
-            attributes do not match the graph, or features hold NaN.
+        who: The public call on whose behalf errors speak.
+        prepared: The graph.
+        batch_size, bipartite, log, input_nodes, drop_unlabelled, keep_first_propagation, kwargs:
+            As in :class:`SubgraphLoader`.
     """
 
     def __init__(
         self,
-        data: Data,
-        ptr: Tensor,
+        who: str,
+        prepared: LoaderInput,
         batch_size: int = 1,
         bipartite: bool = True,
         log: bool = True,
         *,
-        direction: str = 'in',
         input_nodes: Tensor | None = None,
         drop_unlabelled: bool = False,
         keep_first_propagation: bool = True,
         **kwargs: Any,
     ) -> None:
-        who = type(self).__name__
         teach_pyg()
-        if direction not in ('in', 'both'):
-            raise ValueError(
-                explain(who, "'direction' must be 'in' or 'both'", repr(direction),
-                        "Use 'both' for operators that also read out-neighbours.")
-            )  # fmt: skip
-        if type(batch_size) is not int or batch_size < 1:
-            raise ValueError(
-                explain(who, "'batch_size' must be a positive number of partitions", batch_size,
-                        'Pass how many partitions to join in one batch.')
-            )  # fmt: skip
-        if not isinstance(data, Data):
-            raise TypeError(
-                explain(who, "'data' must be a torch_geometric.data.Data", type(data).__name__,
-                        'Wrap a graph as Data(x=x, edge_index=edge_index).')
-            )  # fmt: skip
-        edges = to_edges(data, who=who)
-        self.ptr = check_ptr(who, ptr, edges.num_nodes)
-        self.data = data
+        check_batch_size(who, batch_size)
         self.bipartite = bipartite
         self.keep_first_propagation = keep_first_propagation
-        self.graph = Graph(edges.edge_index, edges.num_nodes, scalar_weight(who, edges.weight))
-        self.node_attrs, self.edge_attrs = split_attributes(who, data, self.graph)
-        if edges.weight is not None and edges.weight.dim() > 1 and data.get('adj_t') is not None:
-            order = self.graph.edge_id
-            rows = edges.weight if order is None else edges.weight[order.to(edges.weight.device)]
-            self.edge_attrs['edge_weight'] = rows
-        self.builder = BatchBuilder(self.graph, self.ptr, direction == 'both')
-        self.input_mask = as_mask(who, input_nodes, edges.num_nodes)
+        self._take(prepared)
+        num_nodes = self.graph.num_nodes
+        self.input_mask = as_mask(who, input_nodes, num_nodes)
         # Partitions without nodes have nothing to compute.
         self.parts = (self.ptr[1:] > self.ptr[:-1]).nonzero().view(-1)
         parts = self.parts
         if self.input_mask is not None and drop_unlabelled:
-            total = torch.zeros(edges.num_nodes + 1, dtype=torch.int64)
+            total = torch.zeros(num_nodes + 1, dtype=torch.int64)
             torch.cumsum(self.input_mask, 0, out=total[1:])
             parts = parts[total[self.ptr[parts + 1]] > total[self.ptr[parts]]]
         if not parts.numel():
@@ -142,16 +99,20 @@ class SubgraphLoader(DataLoader):
             )  # fmt: skip
         if log:
             print(
-                f'{who}: {edges.num_nodes:,} nodes and {self.graph.num_edges:,} edges in '
+                f'{who}: {num_nodes:,} nodes and {self.graph.num_edges:,} edges in '
                 f'{parts.numel():,} partitions, {batch_size:,} per batch'
             )
-        self._assemble = _Assemble(self.builder, self.node_attrs)
         super().__init__(
             parts.tolist(),  # type: ignore[arg-type]
             batch_size=batch_size,
             collate_fn=self._assemble,
             **kwargs,
         )
+
+    def _take(self, prepared: LoaderInput) -> None:
+        self.ptr, self.graph, self.builder = prepared.ptr, prepared.graph, prepared.builder
+        self.node_attrs, self.edge_attrs = prepared.node_attrs, prepared.edge_attrs
+        self._assemble = _Assemble(self.builder, self.node_attrs)
 
     def __iter__(self) -> Iterator[SubgraphBatch]:  # type: ignore[override]
         for raw in super().__iter__():
@@ -210,6 +171,68 @@ class SubgraphLoader(DataLoader):
             total = max(int(self.input_mask.sum()), 1)
             batch.loss_weight = int(batch.input_mask.sum()) / total
         return batch
+
+
+class SubgraphLoader(PartitionLoader):
+    """Loads batches that join ``batch_size`` partitions, with every edge into a batch node.
+
+    Args:
+        data: The graph, permuted so that each partition is contiguous (see ``permute``). Uses
+            ``data.adj_t`` where present (rows are targets, values are edge weights), else
+            ``data.edge_index`` with ``edge_weight`` and ``edge_attr``.
+        ptr: ``(num_parts + 1,)`` bounds of the partitions, as ``metis`` returns them.
+        batch_size: Partitions per batch.
+        bipartite: Whether ``adj_t`` is rectangular ``(B, n)`` or square ``(n, n)`` with empty rows
+            for halo nodes.
+        log: Print one line about what was prepared.
+        direction: ``'in'``: the halo holds every source of an edge into the batch. ``'both'``:
+            also every target of an edge out of it, and those edges, for operators that read both
+            ways.
+        input_nodes: Boolean mask or ids of the nodes that a loss is taken on. Adds
+            ``batch.input_mask`` (``(B,)``) and ``batch.loss_weight``.
+        drop_unlabelled: With ``input_nodes``: leave out partitions without any of them. Their
+            histories then age until the next refresh.
+        keep_first_propagation: Whether the product of the adjacency and untouched features, the
+            same in every epoch, is computed once and kept: one more table as large as ``x``.
+        **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`.
+
+    Raises:
+        ValueError: If ``ptr`` does not bound the rows of ``data``, or features, labels or edge
+            attributes do not match the graph, or features hold NaN.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        ptr: Tensor,
+        batch_size: int = 1,
+        bipartite: bool = True,
+        log: bool = True,
+        *,
+        direction: str = 'in',
+        input_nodes: Tensor | None = None,
+        drop_unlabelled: bool = False,
+        keep_first_propagation: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        who = type(self).__name__
+        check_batch_size(who, batch_size)
+        prepared = read_input(who, data, ptr, direction)
+        self.data = data
+        super().__init__(
+            who, prepared, batch_size, bipartite, log, input_nodes=input_nodes,
+            drop_unlabelled=drop_unlabelled, keep_first_propagation=keep_first_propagation,
+            **kwargs,
+        )  # fmt: skip
+
+
+def check_batch_size(who: str, batch_size: Any) -> None:
+    """Raise unless ``batch_size`` is a positive number of partitions."""
+    if type(batch_size) is not int or batch_size < 1:
+        raise ValueError(
+            explain(who, "'batch_size' must be a positive number of partitions", batch_size,
+                    'Pass how many partitions to join in one batch.')
+        )  # fmt: skip
 
 
 class EvalSubgraphLoader(SubgraphLoader):

@@ -1,11 +1,64 @@
 """What a loader is given: checked, and sorted into node level and edge level."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from .batching import BatchBuilder
 from .errors import explain
 from .graph import Graph
+from .graph_input import to_edges
+
+
+@dataclass
+class LoaderInput:
+    """A graph whose partitions are contiguous, ready to be cut into batches.
+
+    Attributes:
+        ptr: ``(num_parts + 1,)`` bounds of the partitions.
+        graph: The whole graph.
+        node_attrs: Node-level tensors, ``N`` rows each.
+        edge_attrs: Edge-level tensors, ``E`` rows each in the graph's edge order.
+        builder: Cuts the batches.
+    """
+
+    ptr: Tensor
+    graph: Graph
+    node_attrs: dict[str, Tensor]
+    edge_attrs: dict[str, Tensor]
+    builder: BatchBuilder
+
+
+def read_input(who: str, data: Data, ptr: Tensor, direction: str = 'in') -> LoaderInput:
+    """Check ``data`` and ``ptr`` and prepare them for a loader.
+
+    Raises:
+        TypeError: If ``data`` is of another kind, or an attribute no dense tensor.
+        ValueError: If ``ptr`` does not bound the rows of ``data``, or attributes do not match the
+            graph, or features hold NaN.
+    """
+    if direction not in ('in', 'both'):
+        raise ValueError(
+            explain(who, "'direction' must be 'in' or 'both'", repr(direction),
+                    "Use 'both' for operators that also read out-neighbours.")
+        )  # fmt: skip
+    if not isinstance(data, Data):
+        raise TypeError(
+            explain(who, "'data' must be a torch_geometric.data.Data", type(data).__name__,
+                    'Wrap a graph as Data(x=x, edge_index=edge_index).')
+        )  # fmt: skip
+    edges = to_edges(data, who=who)
+    ptr = check_ptr(who, ptr, edges.num_nodes)
+    graph = Graph(edges.edge_index, edges.num_nodes, scalar_weight(who, edges.weight))
+    node_attrs, edge_attrs = split_attributes(who, data, graph)
+    if edges.weight is not None and edges.weight.dim() > 1 and data.get('adj_t') is not None:
+        order = graph.edge_id
+        rows = edges.weight if order is None else edges.weight[order.to(edges.weight.device)]
+        edge_attrs['edge_weight'] = rows
+    builder = BatchBuilder(graph, ptr, direction == 'both')
+    return LoaderInput(ptr, graph, node_attrs, edge_attrs, builder)
 
 
 def check_ptr(who: str, ptr: Tensor, num_nodes: int) -> Tensor:

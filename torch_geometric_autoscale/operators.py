@@ -35,11 +35,12 @@ from torch_geometric.nn import conv as pyg
 
 from .adjacency import Adjacency
 from .calls import current_call
-from .errors import explain
+from .errors import NeedsBothDirections, explain
 from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
 from .guard import current_guard, guard_operator
-from .tags import adjacency_of, tag_edge_index
+from .tags import adjacency_of, tag_edge_index, weight_of
+from .watcher import current_watcher
 
 # Hand a sparse matrix straight to their propagation, or to gcn_norm first.
 _SPARSE = (
@@ -53,6 +54,8 @@ _PAIRS = (
     pyg.SAGEConv, pyg.GINConv, pyg.GINEConv, pyg.GraphConv, pyg.GATConv, pyg.GATv2Conv,
     pyg.TransformerConv, pyg.LEConv,
 )  # fmt: skip
+
+_BOTH_FORMS = {*_SPARSE, *_PAIRS}
 
 # Read more of the graph than a batch holds, in ways that no boundary makes right.
 _WHOLE_GRAPH = {
@@ -101,9 +104,17 @@ def _replace_gcn_norm(module: Any) -> None:
 
 
 def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
+    watcher = current_watcher()
+    if watcher is None:
+        return _run_operator(self, args, kwargs)
+    return watcher.operator(self, lambda: _run_operator(self, args, kwargs))
+
+
+def _run_operator(self: MessagePassing, args: Any, kwargs: Any) -> Any:
     call = torch.nn.Module.__call__
     if '_call_impl' in vars(self):  # answered by a layer-wise inference
         return call(self, *args, **kwargs)
+    args, kwargs = _matrix_for_edges(self, args, kwargs)
     values = [*args, *kwargs.values()]
     adj = next((value for value in values if isinstance(value, Adjacency)), None)
     if adj is None:
@@ -122,6 +133,41 @@ def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
                 return _call_faster(self, x, adj)
         _refuse_reverse(self, adj)
         return _call_in_form(self, adj, args, kwargs)
+
+
+def _matrix_for_edges(self: MessagePassing, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Put the batch's rectangular adjacency in the place of its ``edge_index``, if preferred."""
+    batch = current_call()
+    if batch is None or not batch.prefers_matrix or type(self) not in _BOTH_FORMS:
+        return args, kwargs
+    if self.flow != 'source_to_target':
+        return args, kwargs
+    values = [*args, *kwargs.values()]
+    adj = next((value for value in values if isinstance(value, Adjacency)), None)
+    if adj is not None:
+        form = adj.with_(square=False)
+        return _replaced(args, kwargs, adj, form)
+    edges = next((value for value in values if adjacency_of(value) is not None), None)
+    if edges is None:
+        return args, kwargs
+    adj = adjacency_of(edges).with_(square=False)
+    names = list(inspect.signature(self.forward).parameters)
+    at = names.index('edge_weight') if 'edge_weight' in names else len(args)
+    weight = args[at] if at < len(args) else kwargs.get('edge_weight')
+    if weight is None:
+        if adj.weight is not None:
+            adj = adj.without_weight()
+    elif weight is weight_of(edges):
+        args = (*args[:at], None, *args[at + 1 :]) if at < len(args) else args
+        kwargs = {name: value for name, value in kwargs.items() if name != 'edge_weight'}
+    else:
+        return args, kwargs
+    return _replaced(args, kwargs, edges, adj)
+
+
+def _replaced(args: Any, kwargs: Any, old: Any, new: Any) -> tuple[Any, Any]:
+    args = tuple(new if value is old else value for value in args)
+    return args, {name: new if value is old else value for name, value in kwargs.items()}
 
 
 def _call_faster(self: MessagePassing, x: Tensor, adj: Adjacency) -> Tensor:
@@ -150,8 +196,7 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     takes_matrix = type(self) in _SPARSE or (self.fuse and not _is_pyg(self))
     args, kwargs, own_weight = _without_known_weight(self, adj, args, kwargs)
     given, adj = adj, _as_read(self, adj)
-    args = tuple(adj if value is given else value for value in args)
-    kwargs = {name: adj if value is given else value for name, value in kwargs.items()}
+    args, kwargs = _replaced(args, kwargs, given, adj)
     deep = isinstance(first, Tensor) and first.dim() > 2
     takes_matrix = takes_matrix and not own_weight and not deep  # a product takes neither
     single = _has_rows(self, first, adj.size(1)) and not isinstance(first, (tuple, list))
@@ -179,8 +224,7 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
                 args = (*args[:at], weight, *args[at + 1 :])
             else:
                 kwargs = {**kwargs, 'edge_weight': weight}
-    args = tuple(edges if value is adj else value for value in args)
-    kwargs = {name: edges if value is adj else value for name, value in kwargs.items()}
+    args, kwargs = _replaced(args, kwargs, adj, edges)
     out = call(self, *args, **kwargs)
     if form is adj:
         return out
@@ -238,7 +282,7 @@ def _refuse_reverse(module: MessagePassing, adj: Adjacency) -> None:
     """Refuse to aggregate at sources unless the batch has all edges out of its nodes."""
     partial = adj.batch_size < adj.graph.num_nodes
     if module.flow != 'source_to_target' and partial and not adj.edges.builder.both_directions:
-        raise ValueError(
+        raise NeedsBothDirections(
             explain(type(module).__name__, "a batch holds the edges into its nodes, so 'flow' must "
                     "be 'source_to_target'", f"'{module.flow}'", "Make the loader with "
                     "direction='both', and pass batch.edge_index.")

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from .arguments import ARGUMENTS, ForwardForm, adjacency_among, batch_among, fit_arguments
 from .batch import SubgraphBatch
-from .boundary import replace_halo
+from .boundary import push_and_pull_rows
 from .calls import BatchCall, batch_call, current_call
 from .errors import explain
 from .graph import check_same_graph
-from .guard import guard_model, passed_boundary
+from .guard import guard_model
 from .history import History
 from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphLoader
@@ -156,18 +156,13 @@ class ScalableGNN(torch.nn.Module):
                 )  # fmt: skip
         if offset is not None and count is not None and (call is None or offset is not call.offset):
             check_chunks('push_and_pull', offset, count, n_id[:batch_size])
-        halo = n_id[batch_size:]
         fingerprint = None if call is None else call.fingerprint
-        check_same_graph('push_and_pull', history.graph, fingerprint)
-        rows = None
-        if halo.numel():
-            rows = x.new_empty((n_id.numel(), history.embedding_dim))
-            history.pull(halo, out=rows[batch_size:])
-        history.push(x[:batch_size].detach(), n_id[:batch_size], offset, count)
-        history.belong_to(fingerprint)
+        out = push_and_pull_rows(
+            'push_and_pull', history, x, batch_size, n_id, offset, count, fingerprint
+        )
         if call is not None and call.n_id is n_id:
             call.written.append(history)
-        return passed_boundary(x) if rows is None else replace_halo(x, rows, batch_size)
+        return out
 
     # Exact inference #############################################################
 

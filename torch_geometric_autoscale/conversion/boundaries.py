@@ -1,0 +1,67 @@
+"""Where a model's history boundaries are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ..watcher import Site
+
+# The node type of a graph that has only one.
+ONLY = ''
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A value of a forward whose halo rows come from a history.
+
+    Attributes:
+        site: Where the forward gives the value.
+        leaf: Which tensor of the value it is, counted as PyTorch's pytrees count.
+        dim: The dimension that holds nodes.
+        tail: Shape of one node's entry.
+        node_type: Whose nodes they are; empty in a homogeneous graph.
+    """
+
+    site: Site
+    leaf: int
+    dim: int
+    tail: tuple[int, ...]
+    node_type: str = ONLY
+
+    @property
+    def width(self) -> int:
+        """Channels of its history."""
+        return prod(self.tail)
+
+    def __str__(self) -> str:
+        where = str(self.site)
+        return where if not self.node_type else f"{where}, node type '{self.node_type}'"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The boundaries of a model in the order in which its forward reaches them.
+
+    Attributes:
+        boundaries: In eval mode and in train mode: they may be other places of the same values.
+        pad: Whether operators must return a row for halo nodes, too, even if nobody reads it.
+        direction: Which edges batches need, see :class:`SubgraphLoader`.
+    """
+
+    boundaries: dict[bool, tuple[Boundary, ...]]
+    pad: bool = False
+    direction: str = 'in'
+
+    @property
+    def eval(self) -> tuple[Boundary, ...]:
+        return self.boundaries[False]
+
+    def opened(self) -> set[str]:
+        """Paths of the operators with a boundary inside."""
+        both = (*self.boundaries[False], *self.boundaries[True])
+        return {b.site.name for b in both if b.site.kind == 'propagation'}
+
+
+def same_values(one: Sequence[Boundary], other: Sequence[Boundary]) -> bool:
+    """Whether two lists of boundaries can share their histories."""
+    return [(b.width, b.node_type) for b in one] == [(b.width, b.node_type) for b in other]

@@ -1,0 +1,109 @@
+"""What a module's ``forward`` takes of a graph, by the names of its parameters."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch_geometric.nn import Sequential
+
+from ..errors import explain
+
+# What PyG's models take for loaders that trim or join graphs: nothing of a batch with a halo.
+_LEFT_ALONE = {'batch', 'batch_size', 'num_sampled_nodes_per_hop', 'num_sampled_edges_per_hop'}
+_MATRICES = {'adj_t', 'adj'}
+
+Inputs = Sequence[str] | Mapping[str, str] | None
+
+
+class ForwardInputs:
+    """Which attribute of a graph each parameter of a ``forward`` is given.
+
+    Args:
+        module: The model.
+        available: Names of the graph's attributes.
+        chosen: ``('x', 'edge_index')`` narrows what is filled in; ``{'feats': 'x'}`` names the
+            attribute for a parameter.
+
+    Raises:
+        ValueError: If a required parameter has no attribute of its name.
+    """
+
+    def __init__(
+        self, module: torch.nn.Module, available: Collection[str], chosen: Inputs = None
+    ) -> None:
+        who = type(module).__name__
+        names, required, takes_any_name = parameters_of(module)
+        renamed = dict(chosen) if isinstance(chosen, Mapping) else {}
+        allowed = None if chosen is None else set(chosen)
+        self.sources: dict[str, str] = {}
+        unknown = [name for name in allowed or () if name not in names and not takes_any_name]
+        if unknown:
+            raise ValueError(
+                explain('autoscale', f"'inputs' must name parameters of {who}.forward: "
+                        f'{", ".join(names)}', ', '.join(unknown), 'Correct the names.')
+            )  # fmt: skip
+        if takes_any_name and allowed is not None:
+            names = [*names, *(name for name in chosen or () if name not in names)]
+        for name in names:
+            source = renamed.get(name, name)
+            if source in _MATRICES:
+                source = 'adj_t'
+            wanted = allowed is None or name in allowed or name in required
+            if not wanted or (name in _LEFT_ALONE and name not in (allowed or ())):
+                continue
+            if source in available:
+                self.sources[name] = source
+        missing = [name for name in required if name not in self.sources]
+        self._missing = missing
+        self._who = who
+        self._available = sorted(available)
+        self.names = names
+
+    def check_complete(self, overridden: Collection[str] = ()) -> None:
+        """Raise if a required parameter is neither filled in nor overridden."""
+        missing = [name for name in self._missing if name not in overridden]
+        if missing:
+            raise ValueError(
+                explain(self._who, 'every required parameter of forward must be an attribute of '
+                        'the data', f"no '{missing[0]}' among {', '.join(self._available)}",
+                        f"Set data.{missing[0]}, or name the attribute: "
+                        f"inputs={{'{missing[0]}': 'x', ...}}.")
+            )  # fmt: skip
+
+    def fill(
+        self, get: Callable[[str], Any], overrides: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments for one call: by position as far as there is no gap, the rest by name."""
+        self.check_complete(overrides)
+        unknown = [name for name in overrides if name not in self.names]
+        if unknown:
+            raise TypeError(
+                explain(self._who, f'forward takes {", ".join(self.names)}', ', '.join(unknown),
+                        'Correct the names of the arguments.')
+            )  # fmt: skip
+        named = {
+            name: get(source) for name, source in self.sources.items() if name not in overrides
+        }
+        named = {name: value for name, value in named.items() if value is not None}
+        named.update(overrides)
+        args = []
+        for name in self.names:
+            if name not in named:
+                break
+            args.append(named.pop(name))
+        return tuple(args), named
+
+
+def parameters_of(module: torch.nn.Module) -> tuple[list[str], list[str], bool]:
+    """Names of ``forward``'s parameters, those that are required, and whether any name will do."""
+    if isinstance(module, Sequential):
+        names = list(module.signature.param_dict)
+        return names, names, False
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    plain = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    names = [p.name for p in plain]
+    required = [p.name for p in plain if p.default is p.empty]
+    if not names and parameters:  # forward(*args): PyG's order
+        return ['x', 'edge_index'], ['x', 'edge_index'], True
+    return names, required, any(p.kind == p.VAR_KEYWORD for p in parameters)
