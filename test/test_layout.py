@@ -30,11 +30,13 @@ ORDER = [
     'loader_input', 'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments',
     'scalable',
     # conversion
-    'conversion.boundaries', 'conversion.inputs', 'conversion.loader', 'conversion.source',
-    'conversion.whole', 'conversion.piece', 'conversion.finder', 'conversion.passes',
-    'conversion.conversion', 'conversion.verification', 'conversion.autoscaled', 'conversion',
+    'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
+    'conversion.source', 'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
+    'conversion.conversion', 'conversion.hetero_graph', 'conversion.hetero_loader', 'conversion.hetero_norm',
+    'conversion.hetero_source', 'conversion.hetero_whole', 'conversion.levels',
+    'conversion.verification', 'conversion.planning', 'conversion.autoscaled', 'conversion',
     # models and data
-    'models.base', 'models.stack', 'models.gcn', 'models.sage', 'models.gat', 'models.appnp',
+    'models.edge_dropout', 'models.base', 'models.stack', 'models.gcn', 'models.sage', 'models.gat', 'models.appnp',
     'models.gcn2', 'models.pna_conv', 'models.pna', 'models.pna_jk', 'models.gin', 'models',
     'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.large', 'datasets.many_graphs',
     'datasets.sbm', 'datasets.registry', 'datasets',

@@ -136,6 +136,8 @@ def pna(**kwargs: Any) -> Module:
 
 
 SINGLE: dict[str, Make] = {
+    'Cheb': partial(pyg.ChebConv, C, C, K=2),
+    'Cheb rw': partial(pyg.ChebConv, C, C, K=2, normalization='rw'),
     'GCN': partial(pyg.GCNConv, C, C),
     'GCN narrowing': lambda: pyg.GCNConv(C, C, bias=False),
     'GCN improved': partial(pyg.GCNConv, C, C, improved=True),
@@ -375,7 +377,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
         partial(pyg.GatedGraphConv, C, 2),
         'GatedGraphConv .* its own earlier propagation',
     ),
-    'Cheb': (partial(pyg.ChebConv, C, C, K=2), "ChebConv at 'convs.0', whose Laplacian"),
+    'Cheb': (partial(pyg.ChebConv, C, C, K=3), 'ChebConv .* its own earlier propagation'),
     'GPS': (
         lambda: pyg.GPSConv(C, pyg.SAGEConv(C, C), heads=2, norm=None),
         "GPSConv at 'convs.0', whose attention spans the whole graph",

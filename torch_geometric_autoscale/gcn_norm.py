@@ -10,7 +10,7 @@ from .adjacency import Adjacency
 from .calls import current_call
 from .errors import explain
 from .graph import original_gcn_norm
-from .tags import adjacency_of, weight_of
+from .tags import adjacency_of, normaliser_of, weight_of
 
 # TorchScript reads the two signatures below, as it does PyG's own, and compiles the last line
 # alone, so that operators outside of batches can still be scripted.
@@ -60,6 +60,9 @@ def _answer(
                         "Set data.edge_weight (or adj_t's values) before making the loader.")
             )  # fmt: skip
         return edge_index.gcn_norm(improved, add_self_loops, dtype or edge_index.dtype), None
+    normaliser = normaliser_of(edge_index)
+    if normaliser is not None:
+        return normaliser(edge_index, edge_weight, improved, add_self_loops, flow, dtype)
     adj = adjacency_of(edge_index)
     if adj is None and current_call() is None:
         return original_gcn_norm(

@@ -1,7 +1,7 @@
 """The whole graph: structure by target, normalised variants, constant products, fingerprint."""
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from copy import copy
 from typing import Any
 
@@ -102,6 +102,11 @@ class Graph:
     def variant_keys(self) -> tuple[VariantKey, ...]:
         """Keys of the variants that operators have asked for so far."""
         return tuple(self._variants)
+
+    def derive(self, key: VariantKey, compute: Callable[[], 'Graph']) -> None:
+        """Keep what ``compute`` gives as a variant, unless there is one under ``key``."""
+        if key not in self._variants:
+            self._variants[key] = compute()
 
     def unweighted(self) -> VariantKey:
         """The key of this graph without its edge weights."""

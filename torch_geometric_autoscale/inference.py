@@ -87,7 +87,7 @@ class LayerwiseInference:
     @torch.no_grad()
     def run(self) -> Tensor:
         """The output for all nodes, ``(N, *)``."""
-        with _evaluating(self.model), _replaying(self):
+        with evaluating(self.model), _replaying(self):
             if not self._trace():
                 return self._run_phases()
             with self._intercepting(self.model):
@@ -406,7 +406,7 @@ def _copy_without_hooks(model: torch.nn.Module) -> torch.nn.Module:
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     training = {module: module.training for module in model.modules()}
     try:
         model.eval()

@@ -1,6 +1,6 @@
 """Layers whose statistics reach over rows: which rows they may see on a batch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -24,12 +24,14 @@ class BatchRowStatistics(TorchFunctionMode):
 
     Halo rows are stale or empty. They are normalised with the statistics of the batch rows and
     leave no trace in the running statistics.
+
+    Args:
+        batch_sizes: Number of batch rows ``B`` of a tensor with ``n`` rows, by ``n``.
     """
 
-    def __init__(self, batch_size: int, num_nodes: int) -> None:
+    def __init__(self, batch_sizes: Mapping[int, int]) -> None:
         super().__init__()
-        self.batch_size = batch_size
-        self.num_nodes = num_nodes
+        self.batch_sizes = dict(batch_sizes)
 
     def __torch_function__(
         self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
@@ -50,8 +52,8 @@ class BatchRowStatistics(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> Tensor:
         rest = (running_mean, running_var, weight, bias, training, momentum, eps)
-        B = self.batch_size
-        if not training or input.size(0) != self.num_nodes or self.num_nodes == B:
+        B = self.batch_sizes.get(input.size(0), input.size(0))
+        if not training or input.size(0) == B:
             return F.batch_norm(input, *rest)
         batch = F.batch_norm(input[:B], *rest)
         # Written out, as PyTorch's lets no gradient reach the statistics it is given.

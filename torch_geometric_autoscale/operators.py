@@ -35,6 +35,7 @@ from torch_geometric.nn import conv as pyg
 
 from .adjacency import Adjacency
 from .calls import current_call
+from .chebyshev import scaled_laplacian
 from .errors import NeedsBothDirections, explain
 from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
@@ -59,7 +60,6 @@ _BOTH_FORMS = {*_SPARSE, *_PAIRS}
 
 # Read more of the graph than a batch holds, in ways that no boundary makes right.
 _WHOLE_GRAPH = {
-    'ChebConv': 'whose Laplacian needs the degrees of the whole graph',
     'DynamicEdgeConv': 'which looks for neighbours in the whole graph',
     'GravNetConv': 'which looks for neighbours in the whole graph',
     'XConv': 'which looks for neighbours in the whole graph',
@@ -81,6 +81,7 @@ def teach_pyg() -> None:
         _say_once_that_csr_is_in_beta()
         MessagePassing.__call__ = _call_operator
         Aggregation.to_dense_batch = _to_dense_batch
+        pyg.ChebConv.__norm__ = scaled_laplacian
     for name, module in list(sys.modules.items()):
         if not name.startswith(__package__):
             _replace_gcn_norm(module)
@@ -300,8 +301,6 @@ def refuse_whole_graph_operators(who: str, modules: Iterable[tuple[str, torch.nn
             reason = _WHOLE_GRAPH.get(kind.__name__)
             if reason is None or not kind.__module__.startswith('torch_geometric.'):
                 continue
-            if kind.__name__ == 'ChebConv' and len(module.lins) == 1:  # type: ignore[arg-type]
-                continue  # K=1 propagates nothing
             raise ValueError(
                 explain(who, 'an operator must be computable from a batch',
                         f"{type(module).__name__} at '{path}', {reason}",

@@ -95,7 +95,7 @@ class ScalableGNN(torch.nn.Module):
         self._check_call(given, call)
         with batch_call(call), guard_model(self):
             if self.training and call.batch_size < call.num_nodes:
-                with BatchRowStatistics(call.batch_size, call.num_nodes):
+                with BatchRowStatistics({call.num_nodes: call.batch_size}):
                     out = super().__call__(*args, **kwargs)
             else:
                 out = super().__call__(*args, **kwargs)

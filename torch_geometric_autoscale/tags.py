@@ -14,6 +14,8 @@ def tag_edge_index(edge_index: Tensor, adj: Tensor, weight: Tensor | None) -> Te
 
 def adjacency_of(edge_index: Any) -> Any:
     """The adjacency that a batch's ``edge_index`` was made from, unless it was written to since."""
+    if not isinstance(edge_index, Tensor):
+        return None  # torch.fx passes stand-ins
     adj, version = getattr(edge_index, '_adjacency', (None, None))
     return adj if adj is not None and version == version_of(edge_index) else None
 
@@ -22,6 +24,18 @@ def weight_of(edge_index: Tensor) -> Tensor | None:
     """The edge weights that belong to a batch's ``edge_index``, unless written to since."""
     weight, version = getattr(edge_index, '_weight', (None, None))
     return weight if version == version_of(weight) else None
+
+
+def tag_normaliser(edge_index: Tensor, normaliser: Any) -> Tensor:
+    """Let ``edge_index`` remember who answers ``gcn_norm`` for it."""
+    edge_index._normaliser = (normaliser, version_of(edge_index))  # type: ignore[attr-defined]
+    return edge_index
+
+
+def normaliser_of(edge_index: Any) -> Any:
+    """Who answers ``gcn_norm`` for a batch's ``edge_index``, unless it was written to since."""
+    normaliser, version = getattr(edge_index, '_normaliser', (None, None))
+    return normaliser if normaliser is not None and version == version_of(edge_index) else None
 
 
 def mark_halo_constant(x: Tensor) -> Tensor:

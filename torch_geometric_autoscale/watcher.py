@@ -68,6 +68,13 @@ class Watcher:
         """
         return value
 
+    def _tell(self, site: Site, value: Any, dim: int) -> Any:
+        self._inside += 1  # what is computed meanwhile is not the model's
+        try:
+            return self.reached(site, value, dim)
+        finally:
+            self._inside -= 1
+
     @property
     def is_inside_operator(self) -> bool:
         return self._inside > 0
@@ -83,14 +90,14 @@ class Watcher:
             out = self.compute_operator(operator, compute)
         finally:
             self._inside -= 1
-        return self.reached(self._site('operator', operator), out, operator.node_dim)
+        return self._tell(self._site('operator', operator), out, operator.node_dim)
 
     def compute_operator(self, operator: MessagePassing, compute: Callable[[], Any]) -> Any:
         return compute()
 
     def _propagate(self, operator: MessagePassing, original: Any, *args: Any, **kwargs: Any) -> Any:
         out = self.compute_propagation(operator, original, args, kwargs)
-        return self.reached(self._site('propagation', operator), out, operator.node_dim)
+        return self._tell(self._site('propagation', operator), out, operator.node_dim)
 
     def compute_propagation(
         self, operator: MessagePassing, propagate: Callable, args: Any, kwargs: Any
@@ -115,7 +122,7 @@ class Watcher:
         name = getattr(func, '__name__', '')
         out = self.compute_function(name, func, args, kwargs)
         if self.functions is None or name in self.functions:
-            return self.reached(Site('function', name, self._count('function', name)), out, 0)
+            return self._tell(Site('function', name, self._count('function', name)), out, 0)
         return out
 
     def compute_function(self, name: str, func: Callable, args: Any, kwargs: Any) -> Any:

@@ -1,41 +1,42 @@
 """``autoscale``: any module built from PyG's operators, trained with histories."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.nn import MessagePassing
 
 from ..batch import SubgraphBatch
 from ..boundary import push_and_pull_rows
-from ..errors import NeedsBothDirections, explain
+from ..errors import explain
 from ..graph import check_same_graph
 from ..history import History
 from ..inference import LayerwiseInference, current_replay
 from ..norms import refuse_graph_statistics
 from ..operators import refuse_whole_graph_operators, teach_pyg
 from ..scalable import ScalableGNN, refuse_several_processes
-from .boundaries import Boundary, Plan, same_values
-from .conversion import Conversion, rows_of_batch
-from .finder import BoundaryFinder
+from .boundaries import Boundary, Plan
+from .conversion import Conversion
+from .hetero_graph import UnionGraph
+from .hetero_loader import HeteroAutoscaleLoader
+from .hetero_source import HeteroSource
+from .hetero_whole import HeteroWhole, take_hetero_whole
 from .inputs import ForwardInputs, Inputs
+from .levels import LevelInference
 from .loader import AutoscaleLoader
-from .piece import take_piece
+from .planning import find_plan, refuse_without_messages
+from .rows import map_outputs, primary
 from .source import GraphSource, partition_of
-from .verification import rows_among, working_copy
-from .verification import verify as verify_conversion
-from .whole import Whole
+from .whole import Whole, take_whole
 
 _WHO = 'autoscale'
 
 
 def autoscale(
     module: torch.nn.Module,
-    data: Data,
+    data: Data | HeteroData,
     num_parts: int | None = None,
     partition: Any = 'auto',
     *,
@@ -72,20 +73,32 @@ def autoscale(
     """
     refuse_several_processes(_WHO)
     _check_module(module)
-    if not isinstance(data, Data):
+    if not isinstance(data, (Data, HeteroData)):
         raise TypeError(
-            explain(_WHO, "'data' must be a torch_geometric.data.Data", type(data).__name__,
-                    'Wrap a graph as Data(x=x, edge_index=edge_index).')
+            explain(_WHO, "'data' must be a torch_geometric.data.Data or HeteroData",
+                    type(data).__name__, 'Wrap a graph as Data(x=x, edge_index=edge_index).')
         )  # fmt: skip
     teach_pyg()
-    perm, ptr = partition_of(data, num_parts, partition, seed)
-    source = GraphSource(data, perm, ptr)
+    source: GraphSource | HeteroSource
+    if isinstance(data, HeteroData):
+        union = UnionGraph(data)
+        plain = Data(edge_index=union.edge_index, num_nodes=union.num_nodes)
+        perm, ptr = partition_of(plain, num_parts, partition, seed)
+        source = HeteroSource(data, union, perm, ptr)
+    else:
+        perm, ptr = partition_of(data, num_parts, partition, seed)
+        source = GraphSource(data, perm, ptr)
     forward_inputs = ForwardInputs(module, source.available(), inputs)
     takes_edges = {'edge_index', 'adj_t'} & set(forward_inputs.sources.values())
     if not takes_edges and not any(isinstance(m, MessagePassing) for m in module.modules()):
-        _refuse_without_messages(module)
+        refuse_without_messages(module)
     forward_inputs.check_complete()
-    plan = find_plan(module, source, forward_inputs, verify)
+    whole: Whole | HeteroWhole
+    if isinstance(source, HeteroSource):
+        whole = take_hetero_whole(source, forward_inputs)
+    else:
+        whole = take_whole(source, forward_inputs)
+    plan = find_plan(module, whole, forward_inputs, verify)
     return AutoScaled(module, source, forward_inputs, plan, device, dtype)
 
 
@@ -103,7 +116,7 @@ class AutoScaled(torch.nn.Module):
     def __init__(
         self,
         module: torch.nn.Module,
-        source: GraphSource,
+        source: GraphSource | HeteroSource,
         inputs: ForwardInputs,
         plan: Plan,
         device: torch.device | str | None = None,
@@ -114,7 +127,7 @@ class AutoScaled(torch.nn.Module):
         self.training = module.training
         self._source = source
         self._plan = plan
-        self._conversion = Conversion(inputs, plan, source.in_batch)
+        self._conversion = Conversion(inputs, plan, source)
         histories = [
             History(source.num_nodes[boundary.node_type], boundary.width, device, dtype)
             for boundary in plan.eval
@@ -138,7 +151,7 @@ class AutoScaled(torch.nn.Module):
 
     # Batches #####################################################################
 
-    def loader(self, batch_size: int = 1, **kwargs: Any) -> AutoscaleLoader:
+    def loader(self, batch_size: int = 1, **kwargs: Any) -> AutoscaleLoader | HeteroAutoscaleLoader:
         """Batches of the graph.
 
         Args:
@@ -148,7 +161,7 @@ class AutoScaled(torch.nn.Module):
         """
         return self._source.loader(self._plan.direction, batch_size=batch_size, **kwargs)
 
-    def forward(self, batch: SubgraphBatch, **overrides: Any) -> Any:
+    def forward(self, batch: Any, **overrides: Any) -> Any:
         """Run on a batch: ``(B, *)`` rows out; every history gets its batch rows.
 
         Args:
@@ -156,49 +169,30 @@ class AutoScaled(torch.nn.Module):
             **overrides: Arguments of the module's ``forward`` in place of the batch's.
         """
         refuse_several_processes(_WHO)
-        self._check_batch(batch, overrides)
-        nodes = batch.adj_t.edges.nodes
-        fingerprint = batch.adj_t.graph.fingerprint
-        for history in self.histories:
-            check_same_graph(_WHO, history.graph, fingerprint)  # type: ignore[arg-type]
+        fingerprint = self._source.fingerprint_of(batch)
+        for known in (self._source.fingerprint, *(h.graph for h in self.histories)):
+            check_same_graph(_WHO, known, fingerprint)  # type: ignore[arg-type]
+        _check_rows(batch, overrides)
+        rows = self._source.rows_of(batch)
 
-        def exchange(k: int, boundary: Boundary, rows: Tensor) -> Tensor:
-            if rows.size(0) not in (nodes.batch_size, nodes.n_id.numel()):
+        def exchange(k: int, boundary: Boundary, value: Tensor) -> Tensor:
+            here = rows[boundary.node_type]
+            if value.size(0) not in (here.batch_size, here.num_nodes):
                 raise ValueError(
                     explain(_WHO, f'at {boundary} there must be one row per node of the batch '
-                            f'({nodes.n_id.numel()})', f'{rows.size(0)} rows',
+                            f'({here.num_nodes})', f'{value.size(0)} rows',
                             'Pass inputs with the rows of batch.n_id.')
                 )  # fmt: skip
             return push_and_pull_rows(
-                _WHO, self.histories[k], rows, nodes.batch_size,  # type: ignore[arg-type]
-                nodes.n_id, nodes.offset, nodes.count, fingerprint,
+                _WHO, self.histories[k], value, here.batch_size,  # type: ignore[arg-type]
+                here.n_id, here.offset, here.count, fingerprint,
             )  # fmt: skip
 
-        out = self._conversion.run(self.module, batch, exchange, overrides)
-        return rows_of_batch(out, nodes.batch_size, nodes.n_id.numel())
-
-    def _check_batch(self, batch: Any, overrides: dict[str, Any]) -> None:
-        adj = batch.get('adj_t') if isinstance(batch, SubgraphBatch) else None
-        if adj is None or not hasattr(adj, 'edges'):
-            raise TypeError(
-                explain(_WHO, 'it runs on batches of its own loader', type(batch).__name__,
-                        'Pass a batch of gas.loader(); run a whole graph with gas.module(...).')
-            )  # fmt: skip
-        check_same_graph(_WHO, self._source.fingerprint, adj.graph.fingerprint)
-        num_nodes = batch.adj_t.edges.nodes.n_id.numel()
-        for name, value in overrides.items():
-            like = batch.get(name)
-            is_rows = isinstance(like, Tensor) and like.dim() > 0 and like.size(0) == num_nodes
-            if is_rows and isinstance(value, Tensor) and value.size(0) != num_nodes:
-                raise ValueError(
-                    explain(_WHO, f"'{name}' must have one row for each of the {num_nodes} nodes "
-                            "in 'batch.n_id'", f'{value.size(0)} rows',
-                            f'Index with batch.n_id, e.g. {name}[batch.n_id].')
-                )  # fmt: skip
+        return self._conversion.run(self.module, batch, exchange, overrides)
 
     # Exact inference #############################################################
 
-    def inference(self, batch_size: int = 1) -> Tensor:
+    def inference(self, batch_size: int = 1) -> Any:
         """Exact outputs of all nodes, layer by layer; histories are neither read nor written.
 
         Runs in eval mode and restores every module's mode.
@@ -211,7 +205,7 @@ class AutoScaled(torch.nn.Module):
         """
         return self._layerwise(batch_size, write=False)
 
-    def refresh(self, batch_size: int = 1) -> Tensor:
+    def refresh(self, batch_size: int = 1) -> Any:
         """Recompute every history exactly with the current weights.
 
         Returns:
@@ -224,13 +218,30 @@ class AutoScaled(torch.nn.Module):
         for history in self.histories:
             history.reset()  # type: ignore[operator]
 
-    def _layerwise(self, batch_size: int, write: bool) -> Tensor:
+    def _layerwise(self, batch_size: int, write: bool) -> Any:
         refuse_several_processes(_WHO)
-        loader = self.loader(batch_size)
+        source = self._source
+        loader: Any = self.loader(batch_size)
+        if isinstance(source, HeteroSource):
+            out = self._infer_by_levels(loader, write)
+            order = source.in_callers_order
+            return map_outputs(primary(out), self._plan.outputs, order)
         inputs = set(self._conversion.inputs.sources.values())
         opened = _with_ancestors(self.module, self._plan.opened())
         run = LayerwiseInference(self.module, self._replay_batch, loader, write, inputs, opened).run
-        return self._source.in_callers_order(run())
+        return source.in_callers_order(run())
+
+    def _infer_by_levels(self, loader: Any, write: bool) -> Any:
+        tables: Any = self.histories
+        if not write:
+            tables = [
+                History(self._source.num_nodes[boundary.node_type], boundary.width)
+                for boundary in self.boundaries
+            ]
+        inference = LevelInference(
+            self.module, self._conversion, tables, self._plan.levels, self._source.num_nodes
+        )
+        return inference.run(loader, self._source.fingerprint)
 
     def _replay_batch(self, module: torch.nn.Module, batch: SubgraphBatch) -> Any:
         def answer(k: int, boundary: Boundary, rows: Tensor) -> Tensor:
@@ -299,89 +310,17 @@ class AutoScaled(torch.nn.Module):
         return '\n'.join([f'{self.ptr.numel() - 1} partitions, histories at', *places])
 
 
-# Finding the plan ################################################################
-
-
-def find_plan(
-    module: torch.nn.Module, source: GraphSource, inputs: ForwardInputs, check: bool
-) -> Plan:
-    """Find the boundaries of a module, and check that batches give what the whole graph gives."""
-    prepared = source.current('in')
-    piece, rows = take_piece(prepared.graph, prepared.node_attrs, prepared.edge_attrs)
-    given = {*piece.to_dict(), 'edge_index', 'adj_t', 'edge_weight'}
-    others = {name: value for name, value in source.data.to_dict().items() if name not in given}
-    whole = Whole(piece, source.ids[rows], inputs, others)
-    with torch.random.fork_rng(devices=[]):
-        with _on_the_piece(module, whole.num_nodes):
-            _initialize(module, whole)
-            twin, whole = working_copy(module, whole)
-        boundaries = {mode: _boundaries(twin, whole, mode) for mode in (False, True)}
-        if not same_values(boundaries[False], boundaries[True]):
-            boundaries[True] = boundaries[False]  # met in neither order: the check will tell
-        first: Exception | None = None
-        for plan in _plans(boundaries):
-            try:
-                conversion = Conversion(inputs, plan, whole.in_batch)
-                if check:
-                    verify_conversion(twin, whole, conversion)
-                return plan
-            except NeedsBothDirections as error:
-                first = first or error
-                if plan.direction == 'both':
-                    raise
-            except (ValueError, RuntimeError) as error:
-                first = first or error
-    assert first is not None
-    raise first
-
-
-def _plans(boundaries: dict[bool, tuple[Boundary, ...]]) -> Iterator[Plan]:
-    """From the cheapest on."""
-    for direction in ('in', 'both'):
-        for pad in (False, True):
-            yield Plan(boundaries, pad, direction)
-
-
-def _boundaries(module: torch.nn.Module, whole: Whole, training: bool) -> tuple[Boundary, ...]:
-    module.train(training)
-    finder = BoundaryFinder(module, whole.num_nodes_by_type)
-    with torch.no_grad():
-        out = finder.follow(lambda: whole.run(module), whole.edges())
-    if not finder.num_propagations:
-        _refuse_without_messages(module)
-    rows_among(type(module).__name__, out, whole.num_nodes)
-    return finder.boundaries()
-
-
-def _refuse_without_messages(module: torch.nn.Module) -> NoReturn:
-    raise ValueError(
-        explain(_WHO, 'the module must pass messages along edges',
-                f'{type(module).__name__}, which does not',
-                'Train it on rows of nodes; it needs no graph.')
-    )  # fmt: skip
-
-
-@contextmanager
-def _on_the_piece(module: torch.nn.Module, num_nodes: int) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        rule = f'forward must run on a piece of the graph, {num_nodes} nodes as a graph of its own'
-        raise ValueError(
-            explain(type(module).__name__, rule, f'{type(error).__name__}: {error}',
-                    'If it fails on the whole graph, too, mend it first; what the module keeps '
-                    'for each node of the graph must be looked up by n_id.')
-        ) from error  # fmt: skip
-
-
-def _initialize(module: torch.nn.Module, whole: Whole) -> None:
-    """Give lazy parameters their shape, as a first full-batch call would."""
-    if any(map(is_lazy, module.parameters())):
-        device = next(module.parameters()).device
-        training = module.training
-        with torch.no_grad():
-            whole.run(module.eval().cpu())
-        module.train(training).to(device)
+def _check_rows(batch: Any, overrides: Mapping[str, Any]) -> None:
+    for name, value in overrides.items():
+        like = batch.get(name) if isinstance(batch, SubgraphBatch) else None
+        if not isinstance(like, Tensor) or not batch.is_node_attr(name):
+            continue
+        if isinstance(value, Tensor) and value.shape[:1] != like.shape[:1]:
+            raise ValueError(
+                explain(_WHO, f"'{name}' must have one row for each of the {like.size(0)} nodes in "
+                        "'batch.n_id'", f'shape {tuple(value.shape)}',
+                        f'Index with batch.n_id, e.g. {name}[batch.n_id].')
+            )  # fmt: skip
 
 
 def _check_module(module: Any) -> None:

@@ -129,16 +129,18 @@ class BoundaryFinder(Watcher):
         along_edges = any(self._are_edges(tensor) for tensor in tensors)
         if along_edges:
             self._read(f"function '{name}'", [t for t in tensors if t.is_floating_point()])
-        out = func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        # Of what is returned beside the values, e.g. by max, nothing is a row of a node.
+        out = result[0] if isinstance(result, tuple) and result else result
         if not isinstance(out, Tensor) or not out.is_floating_point() or not tensors:
-            return out
+            return result
         site = Site('function', name, self._times['function', name])
         if along_edges and self._is_product_or_scatter(name, tensors):
             self.num_propagations += 1
             self._new_source(out, site, 0, 0, frozenset())
         else:
             self._join(out, site)
-        return out
+        return result
 
     def _are_edges(self, tensor: Tensor) -> bool:
         """Whether a tensor holds node ids of edges, or is a sparse matrix of edges."""

@@ -34,6 +34,7 @@ class ForwardInputs:
     ) -> None:
         who = type(module).__name__
         names, required, takes_any_name = parameters_of(module)
+        self._by_name_only = names_only(module)
         renamed = dict(chosen) if isinstance(chosen, Mapping) else {}
         allowed = None if chosen is None else set(chosen)
         self.sources: dict[str, str] = {}
@@ -44,7 +45,9 @@ class ForwardInputs:
                         f'{", ".join(names)}', ', '.join(unknown), 'Correct the names.')
             )  # fmt: skip
         if takes_any_name and allowed is not None:
-            names = [*names, *(name for name in chosen or () if name not in names)]
+            more = [name for name in chosen or () if name not in names]
+            self._by_name_only.update(more if takes_names(module) else ())
+            names = [*names, *more]
         for name in names:
             source = renamed.get(name, name)
             if source in _MATRICES:
@@ -89,10 +92,22 @@ class ForwardInputs:
         named.update(overrides)
         args = []
         for name in self.names:
-            if name not in named:
+            if name not in named or name in self._by_name_only:
                 break
             args.append(named.pop(name))
         return tuple(args), named
+
+
+def names_only(module: torch.nn.Module) -> set[str]:
+    """``forward``'s parameters that cannot be given by position."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+
+
+def takes_names(module: torch.nn.Module) -> bool:
+    """Whether ``forward`` takes ``**kwargs``."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return any(p.kind == p.VAR_KEYWORD for p in parameters)
 
 
 def parameters_of(module: torch.nn.Module) -> tuple[list[str], list[str], bool]:
@@ -106,4 +121,4 @@ def parameters_of(module: torch.nn.Module) -> tuple[list[str], list[str], bool]:
     required = [p.name for p in plain if p.default is p.empty]
     if not names and parameters:  # forward(*args): PyG's order
         return ['x', 'edge_index'], ['x', 'edge_index'], True
-    return names, required, any(p.kind == p.VAR_KEYWORD for p in parameters)
+    return names, required, takes_names(module)

@@ -1,5 +1,6 @@
 """The graph that a model is converted for: partitioned once, and kept in step with the caller's."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader.cluster import Partition
 
+from ..adjacency import Adjacency
+from ..batch import SubgraphBatch
+from ..calls import BatchCall
 from ..errors import explain
 from ..graph_input import to_edges
 from ..loader_input import LoaderInput, read_input
@@ -14,6 +18,7 @@ from ..partition import partition as find_partition
 from ..partition import permute
 from .boundaries import ONLY
 from .loader import AutoscaleLoader
+from .rows import TypeRows
 
 _WHO = 'autoscale'
 _NODES_PER_PART = 2_000
@@ -27,10 +32,19 @@ class GraphSource:
         perm: ``(N,)``: row ``i`` of the permuted graph is the caller's node ``perm[i]``.
         ptr: ``(num_parts + 1,)`` bounds of the partitions.
         ids: ``(N,)`` what ``batch.n_id`` calls the caller's nodes (default: their positions).
+        others: Attributes of the graph that ``data`` lacks.
     """
 
-    def __init__(self, data: Data, perm: Tensor, ptr: Tensor, ids: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        perm: Tensor,
+        ptr: Tensor,
+        ids: Tensor | None = None,
+        others: Mapping[str, Any] | None = None,
+    ) -> None:
         self.data = data
+        self.others = others or {}
         self.perm, self.ptr = perm, ptr
         self.ids = perm if ids is None else ids[perm]
         self._inputs: dict[str, LoaderInput] = {}
@@ -58,7 +72,33 @@ class GraphSource:
         if name == 'edge_weight':
             return batch.edge_weight
         value = batch.get(name)
-        return self.data.get(name) if value is None else value
+        value = self.data.get(name) if value is None else value
+        return self.others.get(name) if value is None else value
+
+    def rows_of(self, batch: Any) -> dict[str, TypeRows]:
+        nodes = batch.adj_t.edges.nodes
+        return {ONLY: TypeRows(nodes.n_id, nodes.batch_size, nodes.offset, nodes.count)}
+
+    def call_on(self, batch: Any) -> BatchCall:
+        nodes = batch.adj_t.edges.nodes
+        return BatchCall(
+            nodes.batch_size, nodes.n_id, nodes.offset, nodes.count, batch.adj_t,
+            prefers_matrix=True,
+        )  # fmt: skip
+
+    def fingerprint_of(self, batch: Any) -> str:
+        """The graph that a batch comes from.
+
+        Raises:
+            TypeError: If it is no batch of a loader of this library.
+        """
+        adj = batch.get('adj_t') if isinstance(batch, SubgraphBatch) else None
+        if not isinstance(adj, Adjacency):
+            raise TypeError(
+                explain(_WHO, 'it runs on batches of its own loader', type(batch).__name__,
+                        'Pass a batch of gas.loader(); run a whole graph with gas.module(...).')
+            )  # fmt: skip
+        return adj.graph.fingerprint
 
     # Batches #####################################################################
 
@@ -83,7 +123,7 @@ class GraphSource:
         rows[self.perm] = torch.arange(self.perm.numel())
         return rows
 
-    def in_callers_order(self, out: Tensor) -> Tensor:
+    def in_callers_order(self, out: Tensor, node_type: str = ONLY) -> Tensor:
         """Rows of the permuted graph as rows of the caller's."""
         return out.index_select(0, self.rows().to(out.device))
 

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from .boundaries import ONLY
 from .inputs import ForwardInputs
 from .loader import AutoscaleLoader
+from .piece import take_piece
 from .source import GraphSource
 
 _NUM_PARTS = 4
@@ -31,14 +32,19 @@ class Whole:
         self.data, self.ids, self.inputs, self.others = data, ids, inputs, others
         generator = torch.Generator().manual_seed(0)
         self.num_nodes = ids.numel()
-        self.perm = torch.randperm(self.num_nodes, generator=generator)
+        perm = torch.randperm(self.num_nodes, generator=generator)
         num_parts = min(_NUM_PARTS, self.num_nodes)
         bounds = [self.num_nodes * part // num_parts for part in range(num_parts + 1)]
-        self.source = GraphSource(data, self.perm, torch.tensor(bounds), ids)
+        self.source = GraphSource(data, perm, torch.tensor(bounds), ids, others)
 
     @property
     def num_nodes_by_type(self) -> dict[str, int]:
-        return {ONLY: self.num_nodes}
+        return self.source.num_nodes
+
+    @property
+    def table_order(self) -> dict[str, Tensor]:
+        """Which node of the piece each row of a table belongs to, by node type."""
+        return {ONLY: self.source.perm}
 
     def run(self, module: torch.nn.Module) -> Any:
         """Call a module on the piece as PyG's users do."""
@@ -60,10 +66,6 @@ class Whole:
         if name == 'n_id':
             return self.ids
         value = self.data.get(name)
-        return self.others.get(name) if value is None else value
-
-    def in_batch(self, batch: Any, name: str) -> Any:
-        value = self.source.in_batch(batch, name)
         return self.others.get(name) if value is None else value
 
     def loader(self, direction: str) -> AutoscaleLoader:
@@ -91,6 +93,15 @@ class Whole:
         return torch.sparse_csr_tensor(
             crow, source[order], values[order], size, check_invariants=False
         )
+
+
+def take_whole(source: GraphSource, inputs: ForwardInputs) -> Whole:
+    """A piece of a source's graph."""
+    prepared = source.current('in')
+    piece, rows = take_piece(prepared.graph, prepared.node_attrs, prepared.edge_attrs)
+    given = {*piece.to_dict(), 'edge_index', 'adj_t', 'edge_weight'}
+    others = {name: value for name, value in source.data.to_dict().items() if name not in given}
+    return Whole(piece, source.ids[rows], inputs, others)
 
 
 def _double(value: Any) -> Any:

@@ -1,0 +1,122 @@
+"""Exact inference level by level, for graphs with several node types.
+
+Boundaries that depend on no other one are level 0, those that read them level 1, and so on. Phase
+``p`` runs the forward on every batch, answers the boundaries of lower levels from tables and keeps
+those of level ``p``. Unlike :class:`LayerwiseInference` it computes lower layers again in each
+phase: ``L`` layers cost up to ``L / 2`` forwards.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..history import History
+from ..inference import evaluating
+from ..progress import progress
+from ..provenance import Provenance
+from .boundaries import Boundary
+from .conversion import Conversion
+from .hetero_loader import HeteroAutoscaleLoader
+from .hetero_whole import HeteroWhole
+from .passes import BoundaryPass
+from .rows import TypeRows, map_outputs, output_tensors
+
+
+def boundary_levels(
+    module: torch.nn.Module, whole: HeteroWhole, boundaries: Sequence[Boundary]
+) -> list[int]:
+    """The level of each boundary, from one full-batch pass over a piece."""
+    provenance = Provenance()
+    levels: list[int] = []
+
+    def note(k: int, boundary: Boundary, rows: Tensor) -> Tensor:
+        below = [levels[mark] for mark in provenance.of(rows) if isinstance(mark, int)]
+        levels.append(1 + max(below, default=-1))
+        return provenance.mark(rows, {k})
+
+    watcher = BoundaryPass(module, boundaries, note)
+    with torch.no_grad(), evaluating(module), watcher.watching(), provenance:
+        whole.run(module)
+    return levels
+
+
+class _Reached(Exception):
+    """Every boundary of the level was met: the rest of the forward is not needed."""
+
+
+class LevelInference:
+    """Runs a converted module level by level over all batches of a loader.
+
+    Args:
+        module: Run in eval mode; every mode is restored.
+        conversion: How it runs on batches.
+        tables: One for each boundary; filled.
+        levels: Of each boundary.
+        num_nodes: Number of nodes by type.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        conversion: Conversion,
+        tables: Sequence[History],
+        levels: Sequence[int],
+        num_nodes: dict[str, int],
+    ) -> None:
+        self.module, self.conversion = module, conversion
+        self.tables, self.levels, self.num_nodes = tables, levels, num_nodes
+        self._results: list[Tensor] = []
+        self._phase = 0
+
+    @torch.no_grad()
+    def run(self, loader: HeteroAutoscaleLoader, fingerprint: str) -> Any:
+        """The outputs of all nodes, in the order of the tables."""
+        out: Any = None
+        last = max(self.levels, default=-1) + 1
+        steps = (last + 1) * loader.num_sweep_batches
+        with evaluating(self.module), progress('Inference', steps) as bar:
+            for self._phase in range(last + 1):
+                for batch in loader.sweep():
+                    out = self._run_batch(batch)
+                    bar.update()
+        for table in self.tables:
+            table.belong_to(fingerprint)
+        results = iter(self._results)
+        return map_outputs(out, self.conversion.plan.outputs, lambda *_: next(results))
+
+    def _run_batch(self, batch: Any) -> Any:
+        rows = self.conversion.source.rows_of(batch)
+        missing = self.levels.count(self._phase)
+
+        def answer(k: int, boundary: Boundary, value: Tensor) -> Tensor:
+            nonlocal missing
+            here = rows[boundary.node_type]
+            if self.levels[k] < self._phase:
+                return self.tables[k].pull(here.n_id.to(value.device)).to(value.dtype)
+            if self.levels[k] == self._phase:
+                n_id = here.n_id[: here.batch_size]
+                self.tables[k].push(value[: here.batch_size], n_id, here.offset, here.count)
+                missing -= 1
+                if not missing:
+                    raise _Reached
+            return value
+
+        try:
+            out = self.conversion.run(self.module, batch, answer)
+        except _Reached:
+            return None
+        self._keep(out, rows)
+        return out
+
+    def _keep(self, out: Any, rows: dict[str, TypeRows]) -> None:
+        found = output_tensors(out, self.conversion.plan.outputs)
+        if not self._results:
+            self._results = [
+                torch.empty((self.num_nodes[node_type], *leaf.shape[1:]), dtype=leaf.dtype)
+                for node_type, leaf in found
+            ]
+        for table, (node_type, leaf) in zip(self._results, found, strict=True):
+            here = rows[node_type]
+            table[here.n_id[: here.batch_size]] = leaf.cpu()

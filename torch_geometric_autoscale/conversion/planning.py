@@ -1,0 +1,115 @@
+"""Finds where a module's history boundaries are, and tries which batches serve it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NoReturn
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from ..errors import NeedsBothDirections, explain
+from .boundaries import Boundary, Plan, same_values
+from .conversion import Conversion
+from .finder import BoundaryFinder
+from .hetero_whole import HeteroWhole
+from .inputs import ForwardInputs
+from .levels import boundary_levels
+from .rows import Outputs, find_outputs
+from .verification import verify as verify_conversion
+from .verification import working_copy
+from .whole import Whole
+
+_WHO = 'autoscale'
+
+
+def find_plan(
+    module: torch.nn.Module, whole: Whole | HeteroWhole, inputs: ForwardInputs, check: bool
+) -> Plan:
+    """Find the boundaries of a module, and check that batches give what the whole graph gives.
+
+    Args:
+        module: The module; only lazy parameters of it are initialised.
+        whole: A piece of its graph.
+        inputs: What its ``forward`` is given.
+        check: Whether to check.
+    """
+    with torch.random.fork_rng(devices=[]):
+        with _on_the_piece(module, whole):
+            _initialize(module, whole)
+            twin, whole = working_copy(module, whole)
+        boundaries: dict[bool, tuple[Boundary, ...]] = {}
+        outputs: Outputs = ()
+        for mode in (True, False):
+            boundaries[mode], outputs = _boundaries(twin, whole, mode)
+        if not same_values(boundaries[False], boundaries[True]):
+            boundaries[True] = boundaries[False]  # met in neither order: the check will tell
+        first: Exception | None = None
+        for plan in _plans(boundaries, outputs):
+            try:
+                conversion = Conversion(inputs, plan, whole.source)
+                if check:
+                    verify_conversion(twin, whole, conversion)
+                if isinstance(whole, HeteroWhole):
+                    return replace(plan, levels=boundary_levels(twin, whole, plan.eval))
+                return plan
+            except NeedsBothDirections as error:
+                first = first or error
+                if plan.direction == 'both':
+                    raise
+            except (ValueError, RuntimeError) as error:
+                first = first or error
+    assert first is not None
+    raise first
+
+
+def _plans(boundaries: dict[bool, tuple[Boundary, ...]], outputs: Outputs) -> Iterator[Plan]:
+    """From the cheapest on."""
+    for direction in ('in', 'both'):
+        for pad in (False, True):
+            yield Plan(boundaries, outputs, pad, direction)
+
+
+def _boundaries(
+    module: torch.nn.Module, whole: Whole | HeteroWhole, training: bool
+) -> tuple[tuple[Boundary, ...], Outputs]:
+    module.train(training)
+    finder = BoundaryFinder(module, whole.num_nodes_by_type)
+    with torch.no_grad():
+        out = finder.follow(lambda: whole.run(module), whole.edges())
+    if not finder.num_propagations:
+        refuse_without_messages(module)
+    outputs = find_outputs(type(module).__name__, out, whole.num_nodes_by_type)
+    return finder.boundaries(), outputs
+
+
+def refuse_without_messages(module: torch.nn.Module) -> NoReturn:
+    raise ValueError(
+        explain(_WHO, 'the module must pass messages along edges',
+                f'{type(module).__name__}, which does not',
+                'Train it on rows of nodes; it needs no graph.')
+    )  # fmt: skip
+
+
+@contextmanager
+def _on_the_piece(module: torch.nn.Module, whole: Whole | HeteroWhole) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        num_nodes = sum(whole.num_nodes_by_type.values())
+        rule = f'forward must run on a piece of the graph, {num_nodes} nodes as a graph of its own'
+        raise ValueError(
+            explain(type(module).__name__, rule, f'{type(error).__name__}: {error}',
+                    'If it fails on the whole graph, too, mend it first; what the module keeps '
+                    'for each node of the graph must be looked up by n_id.')
+        ) from error  # fmt: skip
+
+
+def _initialize(module: torch.nn.Module, whole: Whole | HeteroWhole) -> None:
+    """Give lazy parameters their shape, as a first full-batch call would."""
+    if any(map(is_lazy, module.parameters())):
+        device = next(module.parameters()).device
+        training = module.training
+        with torch.no_grad():
+            whole.run(module.eval().cpu())
+        module.train(training).to(device)
