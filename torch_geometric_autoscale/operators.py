@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -152,7 +153,7 @@ def _matrix_for_edges(self: MessagePassing, args: Any, kwargs: Any) -> tuple[Any
     if edges is None:
         return args, kwargs
     adj = adjacency_of(edges).with_(square=False)
-    names = list(inspect.signature(self.forward).parameters)
+    names = list(_parameters(self))
     at = names.index('edge_weight') if 'edge_weight' in names else len(args)
     weight = args[at] if at < len(args) else kwargs.get('edge_weight')
     if weight is None:
@@ -218,7 +219,7 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     if not takes_matrix:
         weight = None if form.weight is None else form.values()
         edges = tag_edge_index(form.edge_index(), form, weight)
-        parameters = inspect.signature(self.forward).parameters
+        parameters = _parameters(self)
         if weight is not None and 'edge_weight' in parameters and not own_weight:
             at = list(parameters).index('edge_weight')
             if at < len(args):
@@ -238,7 +239,7 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
 
 def _as_read(self: MessagePassing, adj: Adjacency) -> Adjacency:
     """The adjacency without weights, for PyG's operators that read none from ``edge_index``."""
-    reads_weight = 'edge_weight' in inspect.signature(self.forward).parameters
+    reads_weight = 'edge_weight' in _parameters(self)
     if reads_weight or not _is_pyg(self) or adj.weight is None or adj.has_own_values:
         return adj
     return adj.without_weight()
@@ -248,7 +249,7 @@ def _without_known_weight(
     self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any
 ) -> tuple[Any, Any, bool]:
     """Leave out ``edge_weight`` where it repeats the adjacency's values; is there another?"""
-    names = list(inspect.signature(self.forward).parameters)
+    names = list(_parameters(self))
     at = names.index('edge_weight') if 'edge_weight' in names else len(args)
     weight = args[at] if at < len(args) else kwargs.get('edge_weight')
     if not isinstance(weight, Tensor):
@@ -259,6 +260,18 @@ def _without_known_weight(
     if at < len(args):
         return (*args[:at], None, *args[at + 1 :]), kwargs, False
     return args, {**kwargs, 'edge_weight': None}, False
+
+
+def _parameters(self: MessagePassing) -> tuple[str, ...]:
+    """Names of what an operator's ``forward`` takes."""
+    forward = self.forward
+    return _names_of(getattr(forward, '__func__', forward))
+
+
+@lru_cache(maxsize=1024)
+def _names_of(forward: Any) -> tuple[str, ...]:
+    names = inspect.signature(forward).parameters
+    return tuple(name for name in names if name != 'self')
 
 
 def _is_pyg(module: torch.nn.Module) -> bool:

@@ -42,7 +42,9 @@ class Site:
 class Watcher:
     """Is told of every value that operators and, where asked for, propagations and functions give.
 
-    Subclasses may replace each value in :meth:`reached`.
+    Subclasses may replace each value in :meth:`reached`. ``functions`` are the names of the
+    functions of PyTorch that are watched; ``None`` means all, and then ``seen`` collects all names,
+    those inside of operators included.
 
     Args:
         module: The model that runs while this watcher is active.
@@ -53,6 +55,7 @@ class Watcher:
         self._times: Counter[tuple[str, str]] = Counter()
         self._inside = 0
         self.functions: Collection[str] | None = ()
+        self.seen: set[str] = set()
 
     def propagations(self) -> list[MessagePassing]:
         """The operators whose single propagations are watched."""
@@ -162,6 +165,8 @@ class _Functions(TorchFunctionMode):
         kwargs = kwargs or {}
         wanted = self.watcher.functions
         skipped = wanted is not None and getattr(func, '__name__', '') not in wanted
+        if wanted is None:
+            self.watcher.seen.add(getattr(func, '__name__', ''))
         if skipped or self.watcher.is_inside_operator:
             return func(*args, **kwargs)
         return self.watcher.function(func, args, kwargs)

@@ -48,6 +48,7 @@ class Plan:
         pad: Whether operators must return a row for halo nodes, too, even if nobody reads it.
         direction: Which edges batches need, see :class:`SubgraphLoader`.
         levels: With several node types: how many boundaries stand before each one, at most.
+        takes_batch_statistics: Whether batch normalisation runs in train mode.
     """
 
     boundaries: dict[bool, tuple[Boundary, ...]]
@@ -55,6 +56,7 @@ class Plan:
     pad: bool = False
     direction: str = 'in'
     levels: Sequence[int] = ()
+    takes_batch_statistics: bool = True
 
     @property
     def eval(self) -> tuple[Boundary, ...]:

@@ -69,7 +69,7 @@ class Conversion:
             stack.enter_context(_without_caches(module))
             if current_replay() is None:
                 stack.enter_context(guard_model(module))
-                if module.training:
+                if module.training and self.plan.takes_batch_statistics:
                     stack.enter_context(BatchRowStatistics(sizes))
             stack.enter_context(watcher.watching())
             out = module(*args, **kwargs)

@@ -1,5 +1,7 @@
 """A heterogeneous graph as one graph over the nodes of all types, so that it can be cut as one."""
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -99,7 +101,9 @@ class PermutedUnion:
 
 
 def _num_nodes(data: HeteroData, node_type: str) -> int:
-    count = data[node_type].num_nodes
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # PyG's guess without features: said better below
+        count = data[node_type].num_nodes
     if count is None:
         raise ValueError(
             explain(_WHO, 'every node type must tell how many nodes it has',

@@ -57,8 +57,10 @@ class ForwardInputs:
                 continue
             if source in available:
                 self.sources[name] = source
-        missing = [name for name in required if name not in self.sources]
-        self._missing = missing
+        asked = [name for name in names if name in required or name in (allowed or ())]
+        self._missing = {
+            name: renamed.get(name, name) for name in asked if name not in self.sources
+        }
         self._who = who
         self._available = sorted(available)
         self.names = names
@@ -69,9 +71,9 @@ class ForwardInputs:
         if missing:
             raise ValueError(
                 explain(self._who, 'every required parameter of forward must be an attribute of '
-                        'the data', f"no '{missing[0]}' among {', '.join(self._available)}",
-                        f"Set data.{missing[0]}, or name the attribute: "
-                        f"inputs={{'{missing[0]}': 'x', ...}}.")
+                        'the data', f"no '{self._missing[missing[0]]}' among "
+                        f'{", ".join(self._available)}', f'Set data.{self._missing[missing[0]]}, '
+                        f"or name the attribute: inputs={{'{missing[0]}': 'x', ...}}.")
             )  # fmt: skip
 
     def fill(

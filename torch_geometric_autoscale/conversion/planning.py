@@ -16,8 +16,8 @@ from .hetero_whole import HeteroWhole
 from .inputs import ForwardInputs
 from .levels import boundary_levels
 from .rows import Outputs, find_outputs
+from .verification import VerificationError, try_batches, working_copy
 from .verification import verify as verify_conversion
-from .verification import working_copy
 from .whole import Whole
 
 _WHO = 'autoscale'
@@ -40,39 +40,51 @@ def find_plan(
             twin, whole = working_copy(module, whole)
         boundaries: dict[bool, tuple[Boundary, ...]] = {}
         outputs: Outputs = ()
+        takes_statistics = False
         for mode in (True, False):
-            boundaries[mode], outputs = _boundaries(twin, whole, mode)
+            finder, outputs = _follow(twin, whole, mode)
+            boundaries[mode] = finder.boundaries()
+            takes_statistics |= mode and 'batch_norm' in finder.seen
         if not same_values(boundaries[False], boundaries[True]):
             boundaries[True] = boundaries[False]  # met in neither order: the check will tell
-        first: Exception | None = None
-        for plan in _plans(boundaries, outputs):
+        errors: list[Exception] = []
+        for plan in _plans(boundaries, outputs, takes_statistics):
+            conversion = Conversion(inputs, plan, whole.source)
             try:
-                conversion = Conversion(inputs, plan, whole.source)
                 if check:
                     verify_conversion(twin, whole, conversion)
-                if isinstance(whole, HeteroWhole):
-                    return replace(plan, levels=boundary_levels(twin, whole, plan.eval))
-                return plan
-            except NeedsBothDirections as error:
-                first = first or error
-                if plan.direction == 'both':
-                    raise
+                else:
+                    try_batches(twin, whole, conversion)
             except (ValueError, RuntimeError) as error:
-                first = first or error
-    assert first is not None
-    raise first
+                errors.append(error)
+                continue
+            if isinstance(whole, HeteroWhole):
+                return replace(plan, levels=boundary_levels(twin, whole, plan.eval))
+            return plan
+    raise _most_telling(errors)
 
 
-def _plans(boundaries: dict[bool, tuple[Boundary, ...]], outputs: Outputs) -> Iterator[Plan]:
+def _most_telling(errors: list[Exception]) -> Exception:
+    """Of what went wrong with each kind of batch, what is not about the kind of batch."""
+    for kinds in (VerificationError, ValueError):
+        for error in errors:
+            if isinstance(error, kinds) and not isinstance(error, NeedsBothDirections):
+                return error
+    return errors[0]
+
+
+def _plans(
+    boundaries: dict[bool, tuple[Boundary, ...]], outputs: Outputs, takes_statistics: bool
+) -> Iterator[Plan]:
     """From the cheapest on."""
     for direction in ('in', 'both'):
         for pad in (False, True):
-            yield Plan(boundaries, outputs, pad, direction)
+            yield Plan(boundaries, outputs, pad, direction, takes_batch_statistics=takes_statistics)
 
 
-def _boundaries(
+def _follow(
     module: torch.nn.Module, whole: Whole | HeteroWhole, training: bool
-) -> tuple[tuple[Boundary, ...], Outputs]:
+) -> tuple[BoundaryFinder, Outputs]:
     module.train(training)
     finder = BoundaryFinder(module, whole.num_nodes_by_type)
     with torch.no_grad():
@@ -80,7 +92,7 @@ def _boundaries(
     if not finder.num_propagations:
         refuse_without_messages(module)
     outputs = find_outputs(type(module).__name__, out, whole.num_nodes_by_type)
-    return finder.boundaries(), outputs
+    return finder, outputs
 
 
 def refuse_without_messages(module: torch.nn.Module) -> NoReturn:

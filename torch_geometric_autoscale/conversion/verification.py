@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map
 
 from ..boundary import push_and_pull_rows
 from ..errors import explain
+from ..guard import passed_boundary
 from ..history import History
 from .boundaries import Boundary, Plan
 from .conversion import Conversion
@@ -77,6 +78,23 @@ def verify(module: torch.nn.Module, whole: Whole | HeteroWhole, conversion: Conv
                             "mode: F.dropout(x, p, training=self.training).")
                 )  # fmt: skip
             _Check(module, whole, conversion, reference).run()
+
+
+@torch.no_grad()
+def try_batches(
+    module: torch.nn.Module, whole: Whole | HeteroWhole, conversion: Conversion
+) -> None:
+    """Run a module on batches of a piece, and compare nothing."""
+    module.eval()
+    for batch in whole.loader(conversion.plan.direction):
+        rows = conversion.source.rows_of(batch)
+
+        def fill_up(_: int, boundary: Boundary, value: Tensor, rows: Any = rows) -> Tensor:
+            here = rows[boundary.node_type]
+            halo = value.new_zeros((here.num_nodes - here.batch_size, value.size(1)))
+            return passed_boundary(torch.cat([value[: here.batch_size], halo]))
+
+        conversion.run(module, batch, fill_up)
 
 
 def _reference(module: torch.nn.Module, whole: Whole | HeteroWhole, plan: Plan) -> Reference | None:
