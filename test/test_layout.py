@@ -31,7 +31,7 @@ ORDER = [
     'scalable',
     # conversion
     'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
-    'conversion.source', 'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
+    'conversion.source', 'conversion.node_parameters', 'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
     'conversion.conversion', 'conversion.hetero_graph', 'conversion.hetero_loader', 'conversion.hetero_norm',
     'conversion.hetero_source', 'conversion.hetero_whole', 'conversion.levels',
     'conversion.verification', 'conversion.planning', 'conversion.autoscaled', 'conversion',
@@ -49,7 +49,12 @@ ORDER = [
     'training.loop', 'training.machine', 'training.record', 'training.plots', 'training',
     # command line
     'cli.allocator', 'cli.console', 'cli.options', 'cli.help', 'cli.job', 'cli.finished',
-    'cli.run_folder', 'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info', 'cli.main', 'cli',
+    'cli.run_folder', 'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info',
+    # benchmark suites
+    'benchmark.suite', 'benchmark.arguments', 'benchmark.experiment', 'benchmark.stand_in',
+    'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.run',
+    'benchmark.collect', 'benchmark.tables', 'benchmark.pictures', 'benchmark.report',
+    'cli.report', 'cli.main', 'benchmark.main', 'benchmark', 'cli',
 ]  # fmt: skip
 
 OPTIONAL = [

@@ -26,6 +26,7 @@ from .hetero_whole import HeteroWhole, take_hetero_whole
 from .inputs import ForwardInputs, Inputs
 from .levels import LevelInference
 from .loader import AutoscaleLoader
+from .node_parameters import node_parameters
 from .planning import find_plan, refuse_without_messages
 from .rows import map_outputs, primary
 from .source import GraphSource, partition_of
@@ -98,7 +99,8 @@ def autoscale(
         whole = take_hetero_whole(source, forward_inputs)
     else:
         whole = take_whole(source, forward_inputs)
-    plan = find_plan(module, whole, forward_inputs, verify)
+    per_node = node_parameters(module, sum(source.num_nodes.values()))
+    plan = find_plan(module, whole, forward_inputs, verify, per_node)
     return AutoScaled(module, source, forward_inputs, plan, device, dtype)
 
 

@@ -49,6 +49,7 @@ class Plan:
         direction: Which edges batches need, see :class:`SubgraphLoader`.
         levels: With several node types: how many boundaries stand before each one, at most.
         takes_batch_statistics: Whether batch normalisation runs in train mode.
+        node_parameters: Names of the parameters whose rows a batch is given, one for each node.
     """
 
     boundaries: dict[bool, tuple[Boundary, ...]]
@@ -57,6 +58,7 @@ class Plan:
     direction: str = 'in'
     levels: Sequence[int] = ()
     takes_batch_statistics: bool = True
+    node_parameters: tuple[str, ...] = ()
 
     @property
     def eval(self) -> tuple[Boundary, ...]:

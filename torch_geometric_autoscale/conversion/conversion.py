@@ -14,6 +14,7 @@ from ..inference import current_replay
 from ..norms import BatchRowStatistics
 from .boundaries import ONLY, Plan
 from .inputs import ForwardInputs
+from .node_parameters import rows_in_place
 from .passes import BoundaryPass, Handle
 from .rows import TypeRows, batch_rows
 
@@ -67,6 +68,9 @@ class Conversion:
         with ExitStack() as stack:
             stack.enter_context(batch_call(self.source.call_on(batch)))
             stack.enter_context(_without_caches(module))
+            if self.plan.node_parameters:
+                n_id = self.source.in_batch(batch, 'n_id')
+                stack.enter_context(rows_in_place(module, self.plan.node_parameters, n_id))
             if current_replay() is None:
                 stack.enter_context(guard_model(module))
                 if module.training and self.plan.takes_batch_statistics:

@@ -1,7 +1,7 @@
 """Finds where a module's history boundaries are, and tries which batches serve it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NoReturn
 
@@ -24,7 +24,11 @@ _WHO = 'autoscale'
 
 
 def find_plan(
-    module: torch.nn.Module, whole: Whole | HeteroWhole, inputs: ForwardInputs, check: bool
+    module: torch.nn.Module,
+    whole: Whole | HeteroWhole,
+    inputs: ForwardInputs,
+    check: bool,
+    per_node: tuple[str, ...] = (),
 ) -> Plan:
     """Find the boundaries of a module, and check that batches give what the whole graph gives.
 
@@ -33,34 +37,55 @@ def find_plan(
         whole: A piece of its graph.
         inputs: What its ``forward`` is given.
         check: Whether to check.
+        per_node: Names of parameters with one row per node. If the module fails without, it is
+            tried with the rows of a batch's nodes in their place.
     """
     with torch.random.fork_rng(devices=[]):
-        with _on_the_piece(module, whole):
-            _initialize(module, whole)
-            twin, whole = working_copy(module, whole)
-        boundaries: dict[bool, tuple[Boundary, ...]] = {}
-        outputs: Outputs = ()
-        takes_statistics = False
-        for mode in (True, False):
-            finder, outputs = _follow(twin, whole, mode)
-            boundaries[mode] = finder.boundaries()
-            takes_statistics |= mode and 'batch_norm' in finder.seen
-        if not same_values(boundaries[False], boundaries[True]):
-            boundaries[True] = boundaries[False]  # met in neither order: the check will tell
-        errors: list[Exception] = []
-        for plan in _plans(boundaries, outputs, takes_statistics):
-            conversion = Conversion(inputs, plan, whole.source)
-            try:
-                if check:
-                    verify_conversion(twin, whole, conversion)
-                else:
-                    try_batches(twin, whole, conversion)
-            except (ValueError, RuntimeError) as error:
-                errors.append(error)
-                continue
-            if isinstance(whole, HeteroWhole):
-                return replace(plan, levels=boundary_levels(twin, whole, plan.eval))
-            return plan
+        try:
+            return _find_plan(module, whole, inputs, check)
+        except (ValueError, RuntimeError):
+            if not per_node or isinstance(whole, HeteroWhole):
+                raise
+            whole.node_parameters = per_node
+            with suppress(ValueError, RuntimeError):
+                return _find_plan(module, whole, inputs, check)
+            raise
+
+
+def _find_plan(
+    module: torch.nn.Module, whole: Whole | HeteroWhole, inputs: ForwardInputs, check: bool
+) -> Plan:
+    with _on_the_piece(module, whole):
+        _initialize(module, whole)
+        twin, whole = working_copy(module, whole)
+    boundaries: dict[bool, tuple[Boundary, ...]] = {}
+    outputs: Outputs = ()
+    takes_statistics = False
+    for mode in (True, False):
+        finder, outputs = _follow(twin, whole, mode)
+        boundaries[mode] = finder.boundaries()
+        takes_statistics |= mode and 'batch_norm' in finder.seen
+    if not same_values(boundaries[False], boundaries[True]):
+        boundaries[True] = boundaries[False]  # met in neither order: the check will tell
+    per_node = getattr(whole, 'node_parameters', ())
+    errors: list[Exception] = []
+    for direction, pad in (('in', False), ('in', True), ('both', False), ('both', True)):
+        plan = Plan(
+            boundaries, outputs, pad, direction, takes_batch_statistics=takes_statistics,
+            node_parameters=per_node,
+        )  # fmt: skip
+        conversion = Conversion(inputs, plan, whole.source)
+        try:
+            if check:
+                verify_conversion(twin, whole, conversion)
+            else:
+                try_batches(twin, whole, conversion)
+        except (ValueError, RuntimeError) as error:
+            errors.append(error)
+            continue
+        if isinstance(whole, HeteroWhole):
+            return replace(plan, levels=boundary_levels(twin, whole, plan.eval))
+        return plan
     raise _most_telling(errors)
 
 
@@ -71,15 +96,6 @@ def _most_telling(errors: list[Exception]) -> Exception:
             if isinstance(error, kinds) and not isinstance(error, NeedsBothDirections):
                 return error
     return errors[0]
-
-
-def _plans(
-    boundaries: dict[bool, tuple[Boundary, ...]], outputs: Outputs, takes_statistics: bool
-) -> Iterator[Plan]:
-    """From the cheapest on."""
-    for direction in ('in', 'both'):
-        for pad in (False, True):
-            yield Plan(boundaries, outputs, pad, direction, takes_batch_statistics=takes_statistics)
 
 
 def _follow(

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from .boundaries import ONLY
 from .inputs import ForwardInputs
 from .loader import AutoscaleLoader
+from .node_parameters import rows_in_place
 from .piece import take_piece
 from .source import GraphSource
 
@@ -30,6 +31,7 @@ class Whole:
         self, data: Data, ids: Tensor, inputs: ForwardInputs, others: dict[str, Any]
     ) -> None:
         self.data, self.ids, self.inputs, self.others = data, ids, inputs, others
+        self.node_parameters: tuple[str, ...] = ()
         generator = torch.Generator().manual_seed(0)
         self.num_nodes = ids.numel()
         perm = torch.randperm(self.num_nodes, generator=generator)
@@ -49,7 +51,8 @@ class Whole:
     def run(self, module: torch.nn.Module) -> Any:
         """Call a module on the piece as PyG's users do."""
         args, kwargs = self.inputs.fill(self.attribute, {})
-        return module(*args, **kwargs)
+        with rows_in_place(module, self.node_parameters, self.ids):
+            return module(*args, **kwargs)
 
     def edges(self) -> list[Any]:
         """What the module is given that holds edges."""
@@ -77,7 +80,9 @@ class Whole:
         for name, value in data.to_dict().items():
             data[name] = _double(value)
         others = {name: _double(value) for name, value in self.others.items()}
-        return Whole(data, self.ids, self.inputs, others)
+        twin = Whole(data, self.ids, self.inputs, others)
+        twin.node_parameters = self.node_parameters
+        return twin
 
     def _matrix(self) -> Tensor:
         """The piece's ``adj_t``: rows are targets."""
