@@ -26,20 +26,23 @@ ORDER = [
     # engine
     'history.store', 'history.table', 'history.memory', 'history.disk', 'history.tiers',
     'history.history', 'history.move', 'history',
-    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'operators',
+    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'operators',
     'loader_input', 'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments',
     'scalable',
     # conversion
     'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
-    'conversion.source', 'conversion.node_parameters', 'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
+    'conversion.source', 'conversion.node_parameters', 'conversion.caches',
+    'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
     'conversion.conversion', 'conversion.hetero_graph', 'conversion.hetero_loader', 'conversion.hetero_norm',
     'conversion.hetero_source', 'conversion.hetero_whole', 'conversion.levels',
-    'conversion.verification', 'conversion.planning', 'conversion.autoscaled', 'conversion',
+    'conversion.verification', 'conversion.planning', 'conversion.autoscaled',
+    'conversion.as_model', 'conversion',
     # models and data
-    'models.edge_dropout', 'models.base', 'models.stack', 'models.gcn', 'models.sage', 'models.gat', 'models.appnp',
-    'models.gcn2', 'models.pna_conv', 'models.pna', 'models.pna_jk', 'models.gin', 'models',
+    'models.edge_dropout', 'models.base', 'models.stack', 'models.gcn', 'models.sage',
+    'models.gat', 'models.appnp', 'models.gcn2', 'models.pna_conv', 'models.pna', 'models.pna_jk',
+    'models.gin', 'models',
     'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.large', 'datasets.many_graphs',
-    'datasets.sbm', 'datasets.registry', 'datasets',
+    'datasets.hetero_npz', 'datasets.sbm', 'datasets.registry', 'datasets',
     # training
     'training.files', 'training.interrupts', 'training.epoch_order', 'training.schedule',
     'training.interval', 'training.settings',
@@ -52,8 +55,9 @@ ORDER = [
     'cli.run_folder', 'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info',
     # benchmark suites
     'benchmark.suite', 'benchmark.arguments', 'benchmark.experiment', 'benchmark.stand_in',
-    'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.run',
-    'benchmark.collect', 'benchmark.tables', 'benchmark.pictures', 'benchmark.report',
+    'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.subgraphs',
+    'benchmark.run', 'benchmark.collect', 'benchmark.tables', 'benchmark.pictures',
+    'benchmark.report',
     'cli.report', 'cli.main', 'benchmark.main', 'benchmark', 'cli',
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from torch_geometric.nn import ChebConv
 from .calls import current_call
 from .errors import explain
 from .graph import Graph
-from .tags import adjacency_of, weight_of
+from .tags import adjacency_of, is_weight_of
 
 _original_norm = ChebConv.__norm__
 
@@ -33,7 +33,7 @@ def scaled_laplacian(
         return _original_norm(
             self, edge_index, num_nodes, edge_weight, normalization, lambda_max, dtype, batch
         )
-    weight_is_known = edge_weight is None or edge_weight is weight_of(edge_index)
+    weight_is_known = edge_weight is None or is_weight_of(edge_weight, edge_index)
     several = isinstance(lambda_max, Tensor) and lambda_max.numel() > 1
     if adj is None or not weight_is_known or batch is not None or several:
         raise ValueError(

@@ -1,5 +1,6 @@
 """PyG's ``gcn_norm``, answered from the whole graph for the edges of a batch."""
 
+from contextlib import nullcontext
 from typing import Any, Optional  # noqa: F401
 
 import torch
@@ -10,7 +11,8 @@ from .adjacency import Adjacency
 from .calls import current_call
 from .errors import explain
 from .graph import original_gcn_norm
-from .tags import adjacency_of, normaliser_of, weight_of
+from .tags import adjacency_of, is_weight_of, normaliser_of
+from .watcher import current_watcher
 
 # TorchScript reads the two signatures below, as it does PyG's own, and compiles the last line
 # alone, so that operators outside of batches can still be scripted.
@@ -38,7 +40,11 @@ def gcn_norm(  # noqa
     dtype=None,
 ):
     if not torch.jit.is_scripting():
-        return _answer(edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype)
+        watcher = current_watcher()
+        with nullcontext() if watcher is None else watcher.paused():
+            return _answer(
+                edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype
+            )
     return original_gcn_norm(
         edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype
     )
@@ -68,7 +74,7 @@ def _answer(
         return original_gcn_norm(
             edge_index, edge_weight, num_nodes, improved, add_self_loops, flow, dtype
         )
-    weight_is_known = edge_weight is None or edge_weight is weight_of(edge_index)
+    weight_is_known = edge_weight is None or is_weight_of(edge_weight, edge_index)
     if adj is None or not weight_is_known or flow != 'source_to_target':
         came = 'edges that no loader of this library made'
         if adj is not None:

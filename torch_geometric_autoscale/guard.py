@@ -87,6 +87,12 @@ class Guard(Provenance):
             else:
                 came = f'the output of {read.name}'
                 remedy = 'Call push_and_pull between the two layers.'
+            call = current_call()
+            if call is not None and call.prefers_matrix:
+                remedy = (
+                    'At the conversion the layers came in another order: let it depend neither on '
+                    'the data nor on the epoch.'
+                )
             rule = 'what it propagates must have passed a layer boundary'
             raise ValueError(explain(name, rule, came, remedy))
 

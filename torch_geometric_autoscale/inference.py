@@ -133,7 +133,7 @@ class LayerwiseInference:
             return None
 
     def _output_rows(self, out: Any) -> Tensor:
-        if isinstance(out, tuple) and out:
+        if isinstance(out, (tuple, list)) and out:
             out = out[0]
         if not self._is_rows(out):
             came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
@@ -179,7 +179,7 @@ class LayerwiseInference:
             stack.enter_context(self._guard.watching(probe))
             stack.enter_context(self._escapes)
             out = self._replay(probe, batch)
-            out = out[0] if isinstance(out, tuple) and out else out
+            out = out[0] if isinstance(out, (tuple, list)) and out else out
             self.output_reads = self._reads(out)
         self._guard, self._originals = None, {}
         return True

@@ -20,6 +20,7 @@ class LazyRows(Tensor):
 
     compute: Callable[[], Tensor]
     rows: Tensor | None
+    version: int
 
     @staticmethod
     def __new__(
@@ -30,13 +31,15 @@ class LazyRows(Tensor):
         device: torch.device,
     ) -> 'LazyRows':
         self: LazyRows = Tensor._make_wrapper_subclass(cls, size, dtype=dtype, device=device)
-        self.compute, self.rows = compute, None
+        self.compute, self.rows, self.version = compute, None, 0
         return self
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nobody has read the rows yet."""
-        return self.rows is None
+        """Whether the rows are as they were gathered: nobody has written to them."""
+        if self.rows is None:
+            return True
+        return not self.rows.is_inference() and self.rows._version == self.version
 
     @classmethod
     def __torch_function__(
@@ -60,6 +63,7 @@ def _content(value: Any) -> Any:
         return value
     if value.rows is None:
         value.rows = value.compute()
+        value.version = 0 if value.rows.is_inference() else value.rows._version
     return value.rows
 
 

@@ -156,14 +156,8 @@ def split_attributes(
             edge[name] = value
         elif value.size(0) == graph.num_nodes:
             node[name] = value
-    x = node.get('x')
-    if x is not None and x.is_floating_point():
-        bad = int(torch.isnan(x).sum())
-        if bad:
-            raise ValueError(
-                explain(who, "'data.x' must not hold NaN", f'{bad} NaN values',
-                        'Clean the features, e.g. data.x = data.x.nan_to_num().')
-            )  # fmt: skip
+    if 'x' in node:
+        refuse_nan(who, node['x'])
     if edge and two_orders:
         raise ValueError(
             explain(who, "'data.adj_t' wins over 'data.edge_index', whose order edge attributes "
@@ -174,6 +168,16 @@ def split_attributes(
         order = graph.edge_id
         edge = {name: value.index_select(0, order.to(value.device)) for name, value in edge.items()}
     return node, edge
+
+
+def refuse_nan(who: str, x: Tensor) -> None:
+    """Raise if features hold NaN."""
+    bad = int(torch.isnan(x).sum()) if x.is_floating_point() else 0
+    if bad:
+        raise ValueError(
+            explain(who, "'data.x' must not hold NaN", f'{bad} NaN values',
+                    'Clean the features, e.g. data.x = data.x.nan_to_num().')
+        )  # fmt: skip
 
 
 def _check_rows(who: str, name: str, value: Tensor, level: str, count: int, what: str) -> None:

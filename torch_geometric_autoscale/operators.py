@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ from .errors import NeedsBothDirections, explain
 from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
 from .guard import current_guard, guard_operator
-from .tags import adjacency_of, tag_edge_index, weight_of
+from .tags import adjacency_of, is_weight_of, tag_edge_index
 from .watcher import current_watcher
 
 # Hand a sparse matrix straight to their propagation, or to gcn_norm first.
@@ -72,6 +73,7 @@ _WHOLE_GRAPH = {
     'WLConv': 'which numbers the colours of the whole graph',
 }
 
+_known_modules: WeakSet[Any] = WeakSet()
 _original_to_dense_batch = Aggregation.to_dense_batch
 _running: ContextVar[Adjacency | None] = ContextVar('running_operator', default=None)
 
@@ -84,8 +86,11 @@ def teach_pyg() -> None:
         Aggregation.to_dense_batch = _to_dense_batch
         pyg.ChebConv.__norm__ = scaled_laplacian
     for name, module in list(sys.modules.items()):
-        if not name.startswith(__package__):
-            _replace_gcn_norm(module)
+        if module in _known_modules or name.startswith(__package__):
+            continue
+        _replace_gcn_norm(module)
+        if not getattr(getattr(module, '__spec__', None), '_initializing', False):
+            _known_modules.add(module)
 
 
 def _say_once_that_csr_is_in_beta() -> None:
@@ -117,7 +122,7 @@ def _run_operator(self: MessagePassing, args: Any, kwargs: Any) -> Any:
     if '_call_impl' in vars(self):  # answered by a layer-wise inference
         return call(self, *args, **kwargs)
     args, kwargs = _matrix_for_edges(self, args, kwargs)
-    values = [*args, *kwargs.values()]
+    values = [value for value in (*args, *kwargs.values()) if value is not None]
     adj = next((value for value in values if isinstance(value, Adjacency)), None)
     if adj is None:
         adj = next((a for a in map(adjacency_of, values) if a is not None), None)
@@ -142,8 +147,10 @@ def _matrix_for_edges(self: MessagePassing, args: Any, kwargs: Any) -> tuple[Any
     batch = current_call()
     if batch is None or not batch.prefers_matrix or type(self) not in _BOTH_FORMS:
         return args, kwargs
-    if self.flow != 'source_to_target':
-        return args, kwargs
+    watcher = current_watcher()
+    nested = watcher is not None and watcher.is_inside_nested_operator
+    if self.flow != 'source_to_target' or nested or _is_hooked(self):
+        return args, kwargs  # the operator around it, or the hook, expects what the model passes
     values = [*args, *kwargs.values()]
     adj = next((value for value in values if isinstance(value, Adjacency)), None)
     if adj is not None:
@@ -159,12 +166,17 @@ def _matrix_for_edges(self: MessagePassing, args: Any, kwargs: Any) -> tuple[Any
     if weight is None:
         if adj.weight is not None:
             adj = adj.without_weight()
-    elif weight is weight_of(edges):
+    elif is_weight_of(weight, edges):
         args = (*args[:at], None, *args[at + 1 :]) if at < len(args) else args
         kwargs = {name: value for name, value in kwargs.items() if name != 'edge_weight'}
     else:
         return args, kwargs
     return _replaced(args, kwargs, edges, adj)
+
+
+def _is_hooked(module: torch.nn.Module) -> bool:
+    hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+    return any(vars(module).get(name) for name in hooks) or torch_module._has_any_global_hook()
 
 
 def _replaced(args: Any, kwargs: Any, old: Any, new: Any) -> tuple[Any, Any]:
@@ -227,6 +239,7 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
             else:
                 kwargs = {**kwargs, 'edge_weight': weight}
     args, kwargs = _replaced(args, kwargs, adj, edges)
+    args, kwargs = _with_batch_targets(self, args, kwargs, first, form)
     out = call(self, *args, **kwargs)
     if form is adj:
         return out
@@ -235,6 +248,18 @@ def _call_in_form(self: MessagePassing, adj: Adjacency, args: Any, kwargs: Any) 
     if _has_rows(self, out, form.size(0)):
         return out.narrow(self.node_dim, 0, adj.size(0))
     return out
+
+
+def _with_batch_targets(
+    self: MessagePassing, args: Any, kwargs: Any, first: Any, form: Adjacency
+) -> tuple[Any, Any]:
+    """Cut the second of a pair ``(x, x_target)`` to the rows of a rectangular adjacency."""
+    if form.is_square or not isinstance(first, (tuple, list)) or len(first) != 2:
+        return args, kwargs
+    if not _has_rows(self, first[1], form.size(1)):
+        return args, kwargs
+    pair = (first[0], first[1].narrow(self.node_dim, 0, form.size(0)))
+    return _replaced(args, kwargs, first, pair)
 
 
 def _as_read(self: MessagePassing, adj: Adjacency) -> Adjacency:
@@ -310,6 +335,16 @@ def refuse_whole_graph_operators(who: str, modules: Iterable[tuple[str, torch.nn
         ValueError: For operators that a batch cannot compute, with the reason.
     """
     for path, module in modules:
+        if (
+            isinstance(module, pyg.EGConv)
+            and module.add_self_loops
+            and 'symnorm' not in module.aggregators
+        ):
+            raise ValueError(
+                explain(who, 'an operator must be computable from a batch', f"EGConv at '{path}', "
+                        "which adds self-loops up to the largest id that has an edge",
+                        "Add 'symnorm' to its aggregators, or use add_self_loops=False.")
+            )  # fmt: skip
         for kind in type(module).__mro__:
             reason = _WHOLE_GRAPH.get(kind.__name__)
             if reason is None or not kind.__module__.startswith('torch_geometric.'):

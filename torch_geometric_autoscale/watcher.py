@@ -54,6 +54,7 @@ class Watcher:
         self._paths = {m: path for path, m in module.named_modules()}
         self._times: Counter[tuple[str, str]] = Counter()
         self._inside = 0
+        self._nested = 0
         self.functions: Collection[str] | None = ()
         self.seen: set[str] = set()
 
@@ -72,9 +73,15 @@ class Watcher:
         return value
 
     def _tell(self, site: Site, value: Any, dim: int) -> Any:
-        self._inside += 1  # what is computed meanwhile is not the model's
-        try:
+        with self.paused():  # what is computed meanwhile is not the model's
             return self.reached(site, value, dim)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take what happens inside this block for a single step that nobody is told of."""
+        self._inside += 1
+        try:
+            yield
         finally:
             self._inside -= 1
 
@@ -82,12 +89,21 @@ class Watcher:
     def is_inside_operator(self) -> bool:
         return self._inside > 0
 
+    @property
+    def is_inside_nested_operator(self) -> bool:
+        """Whether an operator runs that another operator has called."""
+        return self._nested > 0
+
     # Operators ###################################################################
 
     def operator(self, operator: MessagePassing, compute: Callable[[], Any]) -> Any:
         """Run an operator; only the outermost one counts."""
         if self._inside:
-            return compute()
+            self._nested += 1
+            try:
+                return compute()
+            finally:
+                self._nested -= 1
         self._inside += 1
         try:
             out = self.compute_operator(operator, compute)

@@ -72,6 +72,21 @@ def autoscale(
             or needs inputs that ``data`` does not have.
         VerificationError: If a batch would not give what the whole graph gives; names the place.
     """
+    with torch.inference_mode(False), torch.enable_grad():
+        return _autoscale(module, data, num_parts, partition, verify, inputs, device, dtype, seed)
+
+
+def _autoscale(
+    module: torch.nn.Module,
+    data: Data | HeteroData,
+    num_parts: int | None,
+    partition: Any,
+    verify: bool,
+    inputs: Inputs,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    seed: int,
+) -> 'AutoScaled':
     refuse_several_processes(_WHO)
     _check_module(module)
     if not isinstance(data, (Data, HeteroData)):
@@ -174,7 +189,7 @@ class AutoScaled(torch.nn.Module):
         fingerprint = self._source.fingerprint_of(batch)
         for known in (self._source.fingerprint, *(h.graph for h in self.histories)):
             check_same_graph(_WHO, known, fingerprint)  # type: ignore[arg-type]
-        _check_rows(batch, overrides)
+        _check_rows(batch, overrides, self._conversion.inputs.sources)
         rows = self._source.rows_of(batch)
 
         def exchange(k: int, boundary: Boundary, value: Tensor) -> Tensor:
@@ -274,6 +289,7 @@ class AutoScaled(torch.nn.Module):
         :meth:`refresh`.
         """
         own = getattr(state_dict, '_metadata', {}).get('', {})
+        self._check_histories(own)
         result = self.module.load_state_dict(state_dict, strict=strict, assign=assign)
         self._load_histories(own)
         return result
@@ -282,22 +298,31 @@ class AutoScaled(torch.nn.Module):
         self, state_dict: Any, prefix: str, local_metadata: Any, *args: Any
     ) -> None:
         # As a part of another module: the names lack the step from here to the plain module.
+        self._check_histories(local_metadata)
         inner = f'{prefix}module.'
-        for name in [name for name in state_dict if name.startswith(prefix)]:
-            if not name.startswith(inner):
-                state_dict[inner + name[len(prefix) :]] = state_dict.pop(name)
+        mine = {name: state_dict[name] for name in state_dict if name.startswith(prefix)}
+        for name in mine:
+            del state_dict[name]
+        state_dict.update({inner + name[len(prefix) :]: value for name, value in mine.items()})
         self._load_histories(local_metadata)
 
-    def _load_histories(self, metadata: dict[str, Any]) -> None:
-        states = metadata.get('histories')
-        if states is None:
-            return
-        if len(states) != len(self.histories):
+    def _check_histories(self, metadata: dict[str, Any]) -> None:
+        states = metadata.get('histories', [])
+        if states and len(states) != len(self.histories):
             raise ValueError(
                 explain(_WHO, f'a state must hold {len(self.histories)} histories',
                         f'{len(states)}', 'Load the state of the same model and graph.')
             )  # fmt: skip
-        for history, state in zip(self.histories, states, strict=True):
+        if any(state.get('graph') not in (None, self._source.fingerprint) for state in states):
+            raise ValueError(
+                explain(_WHO, 'histories of a state must be of this graph and partition',
+                        'those of another', 'Convert with the partition of the state, '
+                        'autoscale(..., partition=(perm, ptr)), or load the state of gas.module '
+                        'alone and call refresh().')
+            )  # fmt: skip
+
+    def _load_histories(self, metadata: dict[str, Any]) -> None:
+        for history, state in zip(self.histories, metadata.get('histories', []), strict=False):
             history.set_extra_state(state)
 
     def reset_parameters(self) -> None:
@@ -312,10 +337,11 @@ class AutoScaled(torch.nn.Module):
         return '\n'.join([f'{self.ptr.numel() - 1} partitions, histories at', *places])
 
 
-def _check_rows(batch: Any, overrides: Mapping[str, Any]) -> None:
+def _check_rows(batch: Any, overrides: Mapping[str, Any], sources: Mapping[str, str]) -> None:
     for name, value in overrides.items():
-        like = batch.get(name) if isinstance(batch, SubgraphBatch) else None
-        if not isinstance(like, Tensor) or not batch.is_node_attr(name):
+        source = sources.get(name, name)
+        like = batch.get(source) if isinstance(batch, SubgraphBatch) else None
+        if not isinstance(like, Tensor) or not batch.is_node_attr(source):
             continue
         if isinstance(value, Tensor) and value.shape[:1] != like.shape[:1]:
             raise ValueError(

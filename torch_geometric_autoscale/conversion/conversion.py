@@ -1,18 +1,18 @@
 """A module, what it is given, and where its boundaries are: how it runs on batches."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch_geometric.nn import MessagePassing
 
 from ..calls import BatchCall, batch_call
 from ..guard import guard_model
 from ..inference import current_replay
 from ..norms import BatchRowStatistics
 from .boundaries import ONLY, Plan
+from .caches import without_caches
 from .inputs import ForwardInputs
 from .node_parameters import rows_in_place
 from .passes import BoundaryPass, Handle
@@ -67,7 +67,7 @@ class Conversion:
         watcher = BoundaryPass(module, self.plan.boundaries[module.training], handle, *pad)
         with ExitStack() as stack:
             stack.enter_context(batch_call(self.source.call_on(batch)))
-            stack.enter_context(_without_caches(module))
+            stack.enter_context(without_caches(module))
             if self.plan.node_parameters:
                 n_id = self.source.in_batch(batch, 'n_id')
                 stack.enter_context(rows_in_place(module, self.plan.node_parameters, n_id))
@@ -79,18 +79,3 @@ class Conversion:
             out = module(*args, **kwargs)
         watcher.check_finished()
         return batch_rows(out, self.plan.outputs, rows)
-
-
-@contextmanager
-def _without_caches(module: torch.nn.Module) -> Iterator[None]:
-    """Let no operator keep what it computed of a batch, as ``cached=True`` would."""
-    caching = [
-        m for m in module.modules() if isinstance(m, MessagePassing) and getattr(m, 'cached', False)
-    ]
-    for m in caching:
-        m.cached = False
-    try:
-        yield
-    finally:
-        for m in caching:
-            m.cached = True

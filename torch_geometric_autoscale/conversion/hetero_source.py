@@ -55,6 +55,9 @@ class HeteroSource:
     def fingerprint(self) -> str:
         return self.permuted.graph.fingerprint
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self  # a copy of a converted model is of the same graph
+
     def available(self) -> set[str]:
         """Names that a model's ``forward`` can be given, plain and with ``_dict``."""
         names = {key for store in self.data.stores for key in store}

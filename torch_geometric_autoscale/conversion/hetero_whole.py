@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from .caches import without_caches
 from .hetero_graph import UnionGraph
 from .hetero_loader import HeteroAutoscaleLoader
 from .hetero_source import HeteroSource, attribute_of
@@ -47,7 +48,8 @@ class HeteroWhole:
     def run(self, module: torch.nn.Module) -> Any:
         """Call a module on the piece as PyG's users do."""
         args, kwargs = self.inputs.fill(self.attribute, {})
-        return module(*args, **kwargs)
+        with without_caches(module):
+            return module(*args, **kwargs)
 
     def edges(self) -> list[Any]:
         """What the module is given that holds edges."""

@@ -53,7 +53,7 @@ class ForwardInputs:
             if source in _MATRICES:
                 source = 'adj_t'
             wanted = allowed is None or name in allowed or name in required
-            if not wanted or (name in _LEFT_ALONE and name not in (allowed or ())):
+            if not wanted or (name in _LEFT_ALONE and name not in {*(allowed or ()), *required}):
                 continue
             if source in available:
                 self.sources[name] = source

@@ -35,6 +35,7 @@ class AutoscaleLoader(PartitionLoader):
         if prepared is not self._taken:
             self._take(prepared)
             self._taken, self.collate_fn = prepared, self._assemble
+            self._iterator = None  # workers that live on hold the old graph
 
     def __iter__(self) -> Iterator[SubgraphBatch]:  # type: ignore[override]
         self.bring_up_to_date()

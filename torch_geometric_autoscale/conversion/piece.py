@@ -13,7 +13,11 @@ _LOOK_AT = 2**22  # edges, when looking for self-loops
 
 
 def take_piece(
-    graph: Graph, node_attrs: dict[str, Tensor], edge_attrs: dict[str, Tensor], seed: int = 12345
+    graph: Graph,
+    node_attrs: dict[str, Tensor],
+    edge_attrs: dict[str, Tensor],
+    ids: Tensor | None = None,
+    seed: int = 12345,
 ) -> tuple[Data, Tensor]:
     """A graph of a few hundred nodes of ``graph``, with edges among them.
 
@@ -23,13 +27,15 @@ def take_piece(
         graph: The whole graph.
         node_attrs: Node-level tensors, ``N`` rows.
         edge_attrs: Edge-level tensors, ``E`` rows in the graph's edge order.
+        ids: ``(N,)`` the caller's ids of the nodes, whose order the piece keeps; the first and the
+            last node are taken in.
         seed: Which seeds are drawn.
 
     Returns:
         The piece, and its nodes' rows in ``graph``.
     """
     generator = torch.Generator().manual_seed(seed)
-    nodes = _choose_nodes(graph, generator)
+    nodes = _choose_nodes(graph, generator, ids)
     local = torch.full((graph.num_nodes,), -1)
     local[nodes] = torch.arange(nodes.numel())
     kept, target = _edges_into(graph, nodes, generator)
@@ -45,11 +51,11 @@ def take_piece(
     return piece, nodes
 
 
-def _choose_nodes(graph: Graph, generator: torch.Generator) -> Tensor:
-    """Ids of the piece's nodes, ascending; all of them in a small graph."""
+def _choose_nodes(graph: Graph, generator: torch.Generator, ids: Tensor | None) -> Tensor:
+    """The piece's nodes in the order of ``ids``; all of them in a small graph."""
     num_nodes = graph.num_nodes
     if num_nodes <= _NUM_NODES:
-        return torch.arange(num_nodes)
+        return torch.arange(num_nodes) if ids is None else torch.argsort(ids)
     indegree = graph.rowptr[1:] - graph.rowptr[:-1]
     degree = indegree + torch.bincount(graph.col, minlength=num_nodes)
     chosen = torch.zeros(num_nodes, dtype=torch.bool)
@@ -57,6 +63,8 @@ def _choose_nodes(graph: Graph, generator: torch.Generator) -> Tensor:
     for kind, count in ((degree.topk(3)[1], 3), (_with_self_loop(graph), 4), (isolated, 4)):
         chosen[_some(kind, count, generator)] = True
     chosen[torch.randint(num_nodes, (12,), generator=generator)] = True
+    if ids is not None:
+        chosen[torch.stack([ids.argmin(), ids.argmax()])] = True
     front = chosen.nonzero().view(-1)
     while (room := _NUM_NODES - int(chosen.sum())) > 0:
         fresh = graph.col[_edges_into(graph, front, generator)[0]].long().unique()
@@ -65,7 +73,8 @@ def _choose_nodes(graph: Graph, generator: torch.Generator) -> Tensor:
             fresh, room = (~chosen).nonzero().view(-1), min(room, 8)
         front = _some(fresh, room, generator)
         chosen[front] = True
-    return chosen.nonzero().view(-1)
+    nodes = chosen.nonzero().view(-1)
+    return nodes if ids is None else nodes[torch.argsort(ids[nodes])]
 
 
 def _edges_into(graph: Graph, nodes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -79,14 +79,22 @@ def _find_plan(
             if check:
                 verify_conversion(twin, whole, conversion)
             else:
-                try_batches(twin, whole, conversion)
-        except (ValueError, RuntimeError) as error:
+                try_batches(twin, whole, conversion, training=False)
+            try_batches(twin, whole, conversion, training=True)
+        except Exception as error:  # of the module's own code, whatever it is
             errors.append(error)
             continue
         if isinstance(whole, HeteroWhole):
             return replace(plan, levels=boundary_levels(twin, whole, plan.eval))
         return plan
-    raise _most_telling(errors)
+    telling = _most_telling(errors)
+    if isinstance(telling, ValueError):
+        raise telling
+    raise ValueError(
+        explain(type(module).__name__, 'forward and backward must run on a batch',
+                f'{type(telling).__name__}: {telling}', 'Let it take the number of nodes from its '
+                'inputs, and compute nothing again in the backward pass (checkpointing).')
+    ) from telling  # fmt: skip
 
 
 def _most_telling(errors: list[Exception]) -> Exception:

@@ -1,6 +1,7 @@
 """The graph that a model is converted for: partitioned once, and kept in step with the caller's."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ..batch import SubgraphBatch
 from ..calls import BatchCall
 from ..errors import explain
 from ..graph_input import to_edges
-from ..loader_input import LoaderInput, read_input
+from ..loader_input import LoaderInput, read_input, refuse_nan
 from ..partition import partition as find_partition
 from ..partition import permute
 from .boundaries import ONLY
@@ -60,17 +61,32 @@ class GraphSource:
     def fingerprint(self) -> str:
         return self._inputs['in'].graph.fingerprint
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self  # a copy of a converted model is of the same graph
+
     def available(self) -> set[str]:
         """Names that a model's ``forward`` can be given."""
-        names = {name for name, value in self.data.to_dict().items() if value is not None}
+        names = {
+            name
+            for name, value in self.data.to_dict().items()
+            if value is not None and not self._holds_node_ids(name, value)
+        }
         if 'adj_t' in names or 'edge_weight' in names:
             names.add('edge_weight')
-        return {*names, 'edge_index', 'adj_t', 'n_id'}
+        return {*names, 'edge_index', 'adj_t', 'n_id', 'num_nodes'}
+
+    def _holds_node_ids(self, name: str, value: Any) -> bool:
+        """Whether an attribute such as ``edge_label_index`` would mean other nodes in a batch."""
+        if name in ('edge_index', 'adj_t') or not isinstance(value, Tensor) or value.dim() < 2:
+            return False
+        return self.data.__cat_dim__(name, value) != 0
 
     def in_batch(self, batch: Any, name: str) -> Any:
         """What a ``forward`` is given under ``name`` on a batch."""
         if name == 'edge_weight':
             return batch.edge_weight
+        if name == 'num_nodes':
+            return batch.num_nodes
         value = batch.get(name)
         value = self.data.get(name) if value is None else value
         return self.others.get(name) if value is None else value
@@ -94,8 +110,10 @@ class GraphSource:
         """
         adj = batch.get('adj_t') if isinstance(batch, SubgraphBatch) else None
         if not isinstance(adj, Adjacency):
+            came = type(batch).__name__
+            came += ' that was pickled' if isinstance(batch, SubgraphBatch) else ''
             raise TypeError(
-                explain(_WHO, 'it runs on batches of its own loader', type(batch).__name__,
+                explain(_WHO, 'it runs on batches of its own loader', came,
                         'Pass a batch of gas.loader(); run a whole graph with gas.module(...).')
             )  # fmt: skip
         return adj.graph.fingerprint
@@ -156,12 +174,18 @@ class GraphSource:
                 changed.add(name)
         if not changed:
             return
+        if 'x' in changed and isinstance(self.data.get('x'), Tensor):
+            refuse_nan(_WHO, self.data.x)
         known = self._inputs['in'].node_attrs
         if all(self._is_new_rows(name, known) for name in changed):
-            for name in changed:
-                for prepared in self._inputs.values():
-                    rows = self.data[name].index_select(0, self.perm.to(self.data[name].device))
-                    prepared.node_attrs[name] = rows
+            rows = {
+                name: self.data[name].index_select(0, self.perm.to(self.data[name].device))
+                for name in changed
+            }
+            self._inputs = {
+                name: replace(prepared, node_attrs={**prepared.node_attrs, **rows})
+                for name, prepared in self._inputs.items()
+            }
         else:
             self._prepare_anew()
         self._remember()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from .boundaries import ONLY
+from .caches import without_caches
 from .inputs import ForwardInputs
 from .loader import AutoscaleLoader
 from .node_parameters import rows_in_place
@@ -51,7 +52,7 @@ class Whole:
     def run(self, module: torch.nn.Module) -> Any:
         """Call a module on the piece as PyG's users do."""
         args, kwargs = self.inputs.fill(self.attribute, {})
-        with rows_in_place(module, self.node_parameters, self.ids):
+        with without_caches(module), rows_in_place(module, self.node_parameters, self.ids):
             return module(*args, **kwargs)
 
     def edges(self) -> list[Any]:
@@ -68,6 +69,8 @@ class Whole:
             return self._matrix()
         if name == 'n_id':
             return self.ids
+        if name == 'num_nodes':
+            return self.num_nodes
         value = self.data.get(name)
         return self.others.get(name) if value is None else value
 
@@ -103,7 +106,7 @@ class Whole:
 def take_whole(source: GraphSource, inputs: ForwardInputs) -> Whole:
     """A piece of a source's graph."""
     prepared = source.current('in')
-    piece, rows = take_piece(prepared.graph, prepared.node_attrs, prepared.edge_attrs)
+    piece, rows = take_piece(prepared.graph, prepared.node_attrs, prepared.edge_attrs, source.ids)
     given = {*piece.to_dict(), 'edge_index', 'adj_t', 'edge_weight'}
     others = {name: value for name, value in source.data.to_dict().items() if name not in given}
     return Whole(piece, source.ids[rows], inputs, others)
