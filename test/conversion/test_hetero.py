@@ -7,7 +7,15 @@ import torch
 from torch import nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import (
-    GATConv, GCNConv, GraphConv, HANConv, HeteroConv, HGTConv, Linear, SAGEConv, to_hetero,
+    GATConv,
+    GCNConv,
+    GraphConv,
+    HANConv,
+    HeteroConv,
+    HGTConv,
+    Linear,
+    SAGEConv,
+    to_hetero,
 )  # fmt: skip
 
 from torch_geometric_autoscale import autoscale
@@ -287,5 +295,5 @@ def test_incomplete_graphs_are_refused(data, missing):
         data[CITES].edge_attr = torch.ones(3)
     else:
         data['nowhere'].label = 'x'
-    with pytest.raises(ValueError, match='every (node|edge) type must'):
+    with pytest.raises(ValueError, match=r'every (node|edge) type must'):
         autoscale(MODELS['HeteroConv sum'](data).double(), data, num_parts=4)

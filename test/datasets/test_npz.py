@@ -111,7 +111,7 @@ def test_edges_may_carry_types_weights_and_attributes(arrays, save):
         ({'edge_type': np.array([0, 1])}, "'edge_type' must have shape (4,) (got (2,))"),
         ({'edge_attr': np.ones(4)}, "'edge_attr' must have shape (4, D) (got (4,))"),
         ({'edge_weight': np.array([1, 1, 1, np.nan])}, "'edge_weight' must hold finite numbers"),
-        ({'node_type': np.zeros(3)}, 'heterogeneous graphs are not supported yet'),
+        ({'node_type': np.zeros(3)}, 'the file must hold one type of nodes'),
         ({'edge_weights': np.ones(4)}, '(got edge_weights). Rename or remove the others'),
         ({'y': np.array([0, None, 1])}, 'arrays must hold numbers (got Python objects)'),
     ],

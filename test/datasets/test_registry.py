@@ -35,6 +35,18 @@ def test_the_names_are_listed_with_a_description():
         'coauthor-physics',
         'amazon-computers',
         'amazon-photo',
+        'wikics',
+        'cluster',
+        'pattern',
+        'cluster-sbm',
+        'reddit',
+        'ppi',
+        'flickr',
+        'yelp',
+        'ogbn-arxiv',
+        'ogbn-products',
+        'linux_calls',
+        'dblp_hetero',
     ]
     assert describe('Cora') == 'citations: 2,708 papers, 10,556 edges, 7 classes'
 

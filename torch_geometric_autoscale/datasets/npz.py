@@ -50,7 +50,7 @@ def load_npz(path: str | Path) -> Data:
     arrays = read_arrays(path)
     who = f"load_npz('{Path(path).name}')"
     _check_keys(who, arrays)
-    x = _read_x(who, arrays)
+    x = read_x(who, arrays)
     if x.numel() == 0:
         raise ValueError(
             explain(
@@ -61,11 +61,11 @@ def load_npz(path: str | Path) -> Data:
             )
         )
     num_nodes = x.size(0)
-    data = Data(x=x, edge_index=_read_edge_index(who, arrays['edge_index'], num_nodes))
-    data.y = _read_y(who, arrays['y'], num_nodes)
+    data = Data(x=x, edge_index=read_edge_index(who, arrays['edge_index'], num_nodes))
+    data.y = read_y(who, arrays['y'], num_nodes)
     labelled = (data.y >= 0).view(num_nodes, -1).all(dim=1)
     for key in MASK_KEYS:
-        data[key] = _read_mask(who, key, arrays[key], labelled)
+        data[key] = read_mask(who, key, arrays[key], labelled)
     for key in OPTIONAL_KEYS:
         if key in arrays:
             data[key] = _read_edge_values(who, key, arrays[key], data.edge_index.size(1))
@@ -117,9 +117,9 @@ def _check_keys(who: str, arrays: Mapping[str, Array]) -> None:
         raise ValueError(
             explain(
                 who,
-                'heterogeneous graphs are not supported yet',
+                'the file must hold one type of nodes',
                 "key 'node_type'",
-                'Pass a graph with one type of nodes.',
+                "Read it with 'load_hetero_npz'; 'get_data' finds out by itself.",
             )
         )
     present = 'keys ' + ', '.join(sorted(arrays))
@@ -154,25 +154,22 @@ def _check_keys(who: str, arrays: Mapping[str, Array]) -> None:
         )
 
 
-def _read_x(who: str, arrays: Mapping[str, Array]) -> Tensor:
+def read_x(who: str, arrays: Mapping[str, Array]) -> Tensor:
     """Return dense float32 features (N, F) from ``x`` or from its CSR parts."""
-    dense = 'x' in arrays
-    key = 'x' if dense else 'x_data'
-    values = _as_float(who, key, arrays[key])
-    if dense:
-        _check_shape(who, 'x', '(N, F)', values.ndim == 2, values)
-        x = torch.from_numpy(values)
-    else:
-        x = _dense_from_csr(who, values, arrays)
-    return x
+    if 'x' not in arrays:
+        return read_csr(who, arrays).to_dense()
+    values = as_float(who, 'x', arrays['x'])
+    check_shape(who, 'x', '(N, F)', values.ndim == 2, values)
+    return torch.from_numpy(values)
 
 
-def _dense_from_csr(who: str, values: Array, arrays: Mapping[str, Array]) -> Tensor:
-    """Return the dense form (N, F) of CSR parts; entries given twice add up."""
-    indices = _as_int64(who, 'x_indices', arrays['x_indices'])
-    indptr = _as_int64(who, 'x_indptr', arrays['x_indptr'])
-    shape = _as_int64(who, 'x_shape', arrays['x_shape'])
-    _check_shape(who, 'x_shape', '(2,)', shape.shape == (2,), shape)
+def read_csr(who: str, arrays: Mapping[str, Array]) -> Tensor:
+    """Return CSR parts as a coalesced sparse COO tensor (N, F); entries given twice add up."""
+    values = as_float(who, 'x_data', arrays['x_data'])
+    indices = as_int64(who, 'x_indices', arrays['x_indices'])
+    indptr = as_int64(who, 'x_indptr', arrays['x_indptr'])
+    shape = as_int64(who, 'x_shape', arrays['x_shape'])
+    check_shape(who, 'x_shape', '(2,)', shape.shape == (2,), shape)
     rows, columns = int(shape[0]), int(shape[1])
     consistent = (
         rows >= 0
@@ -195,32 +192,29 @@ def _dense_from_csr(who: str, values: Array, arrays: Mapping[str, Array]) -> Ten
                 "Save the attributes of one 'scipy.sparse.csr_matrix'.",
             )
         )
-    _check_range(who, 'x_indices', indices, columns)
-    x = torch.zeros(rows, columns)
+    check_range(who, 'x_indices', indices, columns)
     row = np.repeat(np.arange(rows), np.diff(indptr))
-    x.index_put_(
-        (torch.from_numpy(row), torch.from_numpy(indices)),
-        torch.from_numpy(values),
-        accumulate=True,
-    )
-    return x
+    ends = torch.from_numpy(np.stack([row, indices]))
+    size = (rows, columns)
+    x = torch.sparse_coo_tensor(ends, torch.from_numpy(values), size, check_invariants=False)
+    return x.coalesce()
 
 
-def _read_edge_index(who: str, edge_index: Array, num_nodes: int) -> Tensor:
+def read_edge_index(who: str, edge_index: Array, num_nodes: int) -> Tensor:
     """Return ``edge_index`` (2, E) in int64."""
-    edge_index = _as_int64(who, 'edge_index', edge_index)
+    edge_index = as_int64(who, 'edge_index', edge_index)
     fits = edge_index.ndim == 2 and edge_index.shape[0] == 2
-    _check_shape(who, 'edge_index', '(2, E)', fits, edge_index)
-    _check_range(who, 'edge_index', edge_index, num_nodes)
+    check_shape(who, 'edge_index', '(2, E)', fits, edge_index)
+    check_range(who, 'edge_index', edge_index, num_nodes)
     return torch.from_numpy(edge_index)
 
 
-def _read_y(who: str, y: Array, num_nodes: int) -> Tensor:
+def read_y(who: str, y: Array, num_nodes: int) -> Tensor:
     """Return class ids (N,) in int64 or several labels per node (N, C) in float32."""
     fits = y.ndim in (1, 2) and y.shape[0] == num_nodes and y.size > 0
-    _check_shape(who, 'y', f'({num_nodes},) or ({num_nodes}, C)', fits, y)
+    check_shape(who, 'y', f'({num_nodes},) or ({num_nodes}, C)', fits, y)
     if y.ndim == 2:
-        values = _as_float(who, 'y', y)
+        values = as_float(who, 'y', y)
         wrong = int(((values != 0) & (values != 1)).sum())
         if wrong:
             raise ValueError(
@@ -232,7 +226,7 @@ def _read_y(who: str, y: Array, num_nodes: int) -> Tensor:
                 )
             )
         return torch.from_numpy(values)
-    ids = _as_int64(who, 'y', y)
+    ids = as_int64(who, 'y', y)
     if ids.size and ids.min() < -1:
         raise ValueError(
             explain(
@@ -245,7 +239,7 @@ def _read_y(who: str, y: Array, num_nodes: int) -> Tensor:
     return torch.from_numpy(ids)
 
 
-def _read_mask(who: str, key: str, mask: Array, labelled: Tensor) -> Tensor:
+def read_mask(who: str, key: str, mask: Array, labelled: Tensor) -> Tensor:
     """Return a boolean mask (N,) or (N, S) that selects labelled nodes only."""
     if mask.dtype.kind != 'b':
         raise ValueError(
@@ -253,7 +247,7 @@ def _read_mask(who: str, key: str, mask: Array, labelled: Tensor) -> Tensor:
         )
     num_nodes = labelled.numel()
     fits = mask.ndim in (1, 2) and mask.shape[0] == num_nodes and mask.size > 0
-    _check_shape(who, key, f'({num_nodes},) or ({num_nodes}, splits)', fits, mask)
+    check_shape(who, key, f'({num_nodes},) or ({num_nodes}, splits)', fits, mask)
     out = torch.from_numpy(np.ascontiguousarray(mask))
     unlabelled = int(out.view(num_nodes, -1)[~labelled].any(dim=1).sum())
     if unlabelled:
@@ -271,13 +265,13 @@ def _read_mask(who: str, key: str, mask: Array, labelled: Tensor) -> Tensor:
 def _read_edge_values(who: str, key: str, values: Array, num_edges: int) -> Tensor:
     """Return one value per edge (E,), or one row per edge for ``edge_attr`` (E, D)."""
     dims, shape = (2, f'({num_edges}, D)') if key == 'edge_attr' else (1, f'({num_edges},)')
-    _check_shape(who, key, shape, values.ndim == dims and values.shape[0] == num_edges, values)
+    check_shape(who, key, shape, values.ndim == dims and values.shape[0] == num_edges, values)
     if key == 'edge_type':
-        return torch.from_numpy(_as_int64(who, key, values))
-    return torch.from_numpy(_as_float(who, key, values))
+        return torch.from_numpy(as_int64(who, key, values))
+    return torch.from_numpy(as_float(who, key, values))
 
 
-def _as_float(who: str, key: str, values: Array) -> Array:
+def as_float(who: str, key: str, values: Array) -> Array:
     """Return booleans, integers or floats, all finite, as float32."""
     if values.dtype.kind not in 'biuf':
         raise ValueError(
@@ -297,7 +291,7 @@ def _as_float(who: str, key: str, values: Array) -> Array:
     return values
 
 
-def _as_int64(who: str, key: str, values: Array) -> Array:
+def as_int64(who: str, key: str, values: Array) -> Array:
     """Return integers of any width as int64."""
     if values.dtype.kind not in 'iu':
         raise ValueError(
@@ -306,7 +300,7 @@ def _as_int64(who: str, key: str, values: Array) -> Array:
     return np.ascontiguousarray(values, dtype=np.int64)
 
 
-def _check_shape(who: str, key: str, shape: str, fits: bool, values: Array) -> None:
+def check_shape(who: str, key: str, shape: str, fits: bool, values: Array) -> None:
     """Raise unless ``fits``."""
     if not fits:
         raise ValueError(
@@ -319,7 +313,7 @@ def _check_shape(who: str, key: str, shape: str, fits: bool, values: Array) -> N
         )
 
 
-def _check_range(who: str, key: str, ids: Array, size: int) -> None:
+def check_range(who: str, key: str, ids: Array, size: int) -> None:
     """Raise unless all ``ids`` lie in ``[0, size)``."""
     wrong = (ids < 0) | (ids >= size)
     if wrong.any():

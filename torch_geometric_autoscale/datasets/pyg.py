@@ -9,7 +9,7 @@ import os
 import socket
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,7 +40,7 @@ def load_planetoid(root: Path, name: str) -> Data:
     from torch_geometric.transforms import NormalizeFeatures
 
     files = [f'ind.{name.lower()}.{part}' for part in PLANETOID_FILES]
-    data = _load(Planetoid, root / 'Planetoid', name, files)
+    data = load_named(Planetoid, root / 'Planetoid', name, files)
     num_test = int(data.test_mask.sum())
     if num_test != PLANETOID_TEST_NODES:  # A list of ids that was cut short reads without error.
         index = root / 'Planetoid' / name / 'raw' / files[-1]
@@ -62,7 +62,7 @@ def load_amazon(root: Path, name: str) -> Data:
     """
     from torch_geometric.datasets import Amazon
 
-    return _with_masks(_load(Amazon, root / 'Amazon', name, [AMAZON_FILES[name]]))
+    return _with_masks(load_named(Amazon, root / 'Amazon', name, [AMAZON_FILES[name]]))
 
 
 def load_coauthor(root: Path, name: str) -> Data:
@@ -72,7 +72,7 @@ def load_coauthor(root: Path, name: str) -> Data:
     """
     from torch_geometric.datasets import Coauthor
 
-    return _with_masks(_load(Coauthor, root / 'Coauthor', name, [COAUTHOR_FILES[name]]))
+    return _with_masks(load_named(Coauthor, root / 'Coauthor', name, [COAUTHOR_FILES[name]]))
 
 
 def _with_masks(data: Data) -> Data:
@@ -82,20 +82,45 @@ def _with_masks(data: Data) -> Data:
     return data
 
 
-def _load(cls: type[InMemoryDataset], root: Path, name: str, files: list[str]) -> Data:
+def load_named(cls: type[InMemoryDataset], root: Path, name: str, files: list[str]) -> Data:
     """Return the graph of ``cls(root, name)``, whose raw files lie in ``root/name/raw``."""
-    raw, processed = root / name / 'raw', root / name / 'processed'
+    return load_dataset(cls, root / name, files, (str(root), name))[0]
+
+
+def load_dataset(
+    cls: Any,
+    folder: Path,
+    files: Sequence[str],
+    args: Sequence[Any],
+    processed_file: str = 'data.pt',
+    **kwargs: Any,
+) -> Any:
+    """Make ``cls(*args, **kwargs)`` and turn what can go wrong into one clear message.
+
+    Args:
+        cls: A data set class of PyG's, or one that behaves alike.
+        folder: Where it keeps ``raw`` and ``processed`` files.
+        files: The raw files it needs.
+        args, kwargs: What it is made from.
+        processed_file: The file that tells that the raw ones are not needed any more.
+
+    Raises:
+        FileNotFoundError: Files are missing and cannot be downloaded.
+        ValueError: Files are damaged.
+        ImportError: A package that PyG needs to read them is not installed.
+    """
+    raw, processed = folder / 'raw', folder / 'processed'
     missing = [file for file in files if not (raw / file).is_file()]
-    is_processed = (processed / 'data.pt').is_file()
+    is_processed = (processed / processed_file).is_file()
     for file in set(files) - set(missing):  # NumPy would leave a damaged archive open.
         if file.endswith('.npz') and not is_processed and not zipfile.is_zipfile(raw / file):
             _raise_damaged(raw, ValueError(f'{file} is cut short'))
     try:
-        with _undone_on_failure(root / name), _connect_timeout(CONNECT_SECONDS):
+        with _undone_on_failure(folder), _connect_timeout(CONNECT_SECONDS):
             if is_processed or _is_writable(processed):
-                return cls(str(root), name)[0]
-            with tempfile.TemporaryDirectory() as folder:
-                return _processing_in(cls, folder)(str(root), name)[0]
+                return cls(*args, **kwargs)
+            with tempfile.TemporaryDirectory() as temporary:
+                return _processing_in(cls, temporary)(*args, **kwargs)
     except ImportError as error:
         if (error.name or '').partition('.')[0] == 'scipy':
             raise ImportError(missing_package('get_data', 'scipy', 'full')) from error

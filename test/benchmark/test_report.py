@@ -1,0 +1,221 @@
+"""Tables and pictures come from records, and from nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torch_geometric_autoscale.benchmark.run import run_experiment
+from torch_geometric_autoscale.benchmark.suite import Suite
+from torch_geometric_autoscale.cli import main
+
+from .conftest import ROOT, experiment_of
+
+TABLES = """\
+- title: Accuracy
+  text: Percent.
+  value: test
+  rows:
+    - - Cora: {dataset.name: cora}
+      - PubMed: {dataset.name: pubmed}
+    - - full batch: {mode: full}
+      - GAS: {mode: gas, refresh: every evaluation}
+  columns:
+    - - GCN: {model.name: gcn}
+      - GAT: {model.name: gat}
+"""
+
+
+def record(seed: int, test: float, epochs: int = 3, **settings: Any) -> dict[str, Any]:
+    run = {
+        'mode': 'gas', 'seed': seed, 'test': test, 'val': 50.0, 'seconds': 60.0,
+        'seconds_per_epoch': 0.5, 'step_peak_bytes': 2**20 * (seed + 1),
+        'epochs': [
+            {'epoch': i + 1, 'val': 20.0 * (i + 1) + seed, 'elapsed': float(i)}
+            for i in range(epochs)
+        ],
+    }  # fmt: skip
+    return {
+        'record_version': 1,
+        'settings': {
+            'suite': 'small', 'changed': [], 'mode': 'gas', 'refresh': 'every evaluation',
+            'partition': 'metis', 'fake': False, 'seed': seed, 'model': {'name': 'gcn'},
+            'dataset': {'name': 'cora'}, **settings,
+        },
+        'versions': {'torch': '9.9', 'torch_geometric': '8.8'},
+        'machine': {'cpu': 'A Processor', 'cores': 2, 'device': 'cpu'},
+        'runs': [run],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A suite of its own with one table."""
+    (tmp_path / 'conf').mkdir()
+    config = (ROOT / 'small_benchmark' / 'conf' / 'config.yaml').read_text()
+    (tmp_path / 'conf' / 'config.yaml').write_text(config)
+    (tmp_path / 'tables.yaml').write_text(TABLES)
+    return tmp_path
+
+
+def write(suite: Path, name: str, *records: dict[str, Any]) -> Path:
+    folder = suite / 'results' / 'records' / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for content in records:
+        (folder / f'seed{content["settings"]["seed"]}.json').write_text(json.dumps(content))
+    return folder
+
+
+def page_of(suite: Path) -> str:
+    assert main(['report', str(suite)]) == 0
+    return (suite / 'results' / 'README.md').read_text()
+
+
+def test_each_cell_is_linked_to_its_records_and_the_others_are_not_run(suite):
+    write(suite, 'mine', record(0, 80.0), record(1, 82.0))
+    write(suite, 'one', record(4, 70.0, model={'name': 'gat'}, mode='full'))
+    page = page_of(suite)
+    table = page[page.index('|  |  | GCN') : page.index('\n\n## Runs')]
+    assert table.splitlines() == [
+        '|  |  | GCN | GAT |',
+        '| --- | --- | ---: | ---: |',
+        '| Cora | full batch | not run | [70.00 ± 0.00 (1)](records/one/seed4.json) |',
+        '|  | GAS | [81.00 ± 1.41 (2)](records/mine) | not run |',
+        '| PubMed | full batch | not run | not run |',
+        '|  | GAS | not run | not run |',
+    ]
+    assert '| [mine](records/mine) | 2 | 2.0 | 2 cores, A Processor | 9.9 | 8.8 |' in page
+    for link in ('records/mine', 'records/one/seed4.json'):
+        assert (suite / 'results' / link).exists()
+
+
+def test_every_pair_gets_a_picture(suite):
+    write(suite, 'a', record(0, 80.0), record(1, 82.0, epochs=2))
+    write(suite, 'b', record(0, 60.0, mode='naive', partition='random', refresh='never'))
+    write(suite, 'c', record(0, 60.0, dataset={'name': 'pubmed'}))
+    page = page_of(suite)
+    for name in ('convergence-gcn-cora.png', 'convergence-gcn-pubmed.png'):
+        assert f'({name})' in page
+        assert (suite / 'results' / name).read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_page_is_the_same_again_and_an_old_one_is_told(suite, capsys):
+    write(suite, 'a', record(0, 80.0))
+    assert page_of(suite) == page_of(suite)
+    assert main(['report', '--check', str(suite)]) == 0
+    write(suite, 'a', record(1, 10.0))
+    assert main(['report', '--check', str(suite)]) == 1
+    assert "run 'pygas report'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('value', 'cell'),
+    [
+        ('step_memory', '1.5'),
+        ('epoch_seconds', '0.500'),
+        ('seconds_to_full', '1.5'),  # 99% of 35: at epoch 2 with seed 0 (40), seed 1: epoch 2 (41)
+    ],
+)
+def test_a_table_shows_other_numbers_too(suite, value, cell):
+    (suite / 'tables.yaml').write_text(TABLES.replace('value: test', f'value: {value}'))
+    write(suite, 'a', record(0, 80.0), record(1, 82.0))
+    reference = record(0, 80.0, mode='full')
+    reference['runs'][0]['val'] = 41.0
+    write(suite, 'full', reference)
+    assert f'[{cell}](records/a)' in page_of(suite)
+
+
+def test_a_score_that_is_never_reached_is_told(suite):
+    (suite / 'tables.yaml').write_text(TABLES.replace('value: test', 'value: seconds_to_full'))
+    write(suite, 'a', record(0, 80.0, model={'name': 'gat'}))
+    write(suite, 'b', record(0, 80.0))
+    reference = record(0, 80.0, mode='full')
+    reference['runs'][0]['val'] = 99.0
+    write(suite, 'full', reference)
+    page = page_of(suite)
+    assert '[not reached](records/b/seed0.json)' in page
+    assert '[no full batch](records/a/seed0.json)' in page
+
+
+def test_an_experiment_of_the_suite_becomes_a_cell(small, tmp_path):
+    """From training to the table, with the suite's own tables; the stand-in passes as real."""
+    own = Suite(tmp_path, small.name, small.pairs)
+    (tmp_path / 'conf').mkdir()
+    (tmp_path / 'conf' / 'config.yaml').write_text((small.folder / 'conf/config.yaml').read_text())
+    (tmp_path / 'tables.yaml').write_text((small.folder / 'tables.yaml').read_text())
+    folder = tmp_path / 'results' / 'records' / 'gcn-cora-naive'
+    arguments = ['fake=true', 'runs=2', 'epochs=3', 'mode=naive', 'measure_error=true']
+    experiment = experiment_of(small, *arguments, f'out={folder}', 'device=cpu')
+    run_experiment(type(experiment)(own, experiment.settings, experiment.seeds, folder))
+    for path in folder.glob('*.json'):
+        content = json.loads(path.read_text())
+        assert content['settings']['changed'] == ['epochs']
+        errors = content['runs'][0]['history_error']
+        assert [entry['epoch'] for entry in errors] == [1, 2, 3]
+        assert all(len(entry['errors']) == 1 and entry['errors'][0] > 0 for entry in errors)
+        content['settings'].update(fake=False, changed=[])
+        path.write_text(json.dumps(content))
+    page = page_of(tmp_path)
+    assert '](records/gcn-cora-naive) |' in page
+    assert '(error-gcn-cora-naive.png)' in page
+
+
+def test_the_pages_in_the_repository_are_what_the_records_give():
+    suites = [str(ROOT / f'{name}_benchmark') for name in ('small', 'large')]
+    assert main(['report', '--check', *suites]) == 0
+
+
+# Refused #########################################################################
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(['report', *map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_suite_is_refused(tmp_path, capsys):
+    assert 'must be the folder of a benchmark suite' in refused(capsys, tmp_path)
+
+
+def test_a_folder_that_mixes_settings_is_refused(suite, capsys):
+    folder = write(suite, 'a', record(0, 80.0), record(1, 80.0, lr=0.1))
+    assert f"'{folder}' must hold runs of the same settings (got several of lr)" in refused(
+        capsys, suite
+    )
+    assert not (suite / 'results' / 'README.md').exists()
+
+
+def test_a_seed_twice_is_refused(suite, capsys):
+    folder = write(suite, 'a', record(0, 80.0))
+    (folder / 'seed1.json').write_text(json.dumps(record(0, 81.0)))
+    assert 'one run for each seed' in refused(capsys, suite)
+
+
+def test_stand_ins_have_no_place_in_a_table(suite, capsys):
+    write(suite, 'a', record(0, 80.0, fake=True))
+    assert 'runs on a stand-in, fake=true' in refused(capsys, suite)
+
+
+def test_a_damaged_record_is_told(suite, capsys):
+    folder = write(suite, 'a', record(0, 80.0))
+    (folder / 'seed1.json').write_text('{"record_version": 1,')
+    assert "seed1.json' must be a whole record" in refused(capsys, suite)
+    (folder / 'seed1.json').write_text('[1]')
+    assert 'another kind of file' in refused(capsys, suite)
+    (folder / 'seed1.json').write_text(json.dumps({**record(1, 8.0), 'record_version': 9}))
+    assert 'must be of version 1 (got 9)' in refused(capsys, suite)
+
+
+def test_two_experiments_for_one_cell_are_told(suite, capsys):
+    write(suite, 'a', record(0, 80.0))
+    write(suite, 'b', record(0, 80.0, lr=0.1))
+    err = refused(capsys, suite)
+    assert 'one experiment must fit the cell of dataset.name=cora, mode=gas' in err
+    assert "(got 'a' and 'b')" in err
+
+
+@pytest.mark.parametrize('spec', ['- {title: A}', '- [1]', TABLES.replace('test', 'tests')])
+def test_a_table_that_is_laid_out_wrongly_is_told(suite, capsys, spec):
+    (suite / 'tables.yaml').write_text(spec)
+    assert 'a table must have columns, rows, title, value' in refused(capsys, suite)

@@ -1,0 +1,308 @@
+"""Runs of an experiment: seeds, records, going on, modes, inductive data."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from torch_geometric_autoscale import ScalableGNN
+from torch_geometric_autoscale.benchmark import main, run, subgraphs
+from torch_geometric_autoscale.benchmark.graphs import cut, load
+from torch_geometric_autoscale.benchmark.run import (
+    Interrupted,
+    mean_and_deviation,
+    run_experiment,
+)
+from torch_geometric_autoscale.cli.job import build_model
+from torch_geometric_autoscale.training import TrainSettings, train
+
+from .conftest import ROOT
+
+
+def record_of(folder: Path, seed: int = 0) -> Any:
+    return json.loads((folder / 'run' / f'seed{seed}.json').read_text())
+
+
+def test_a_script_ends_with_one_line_and_leaves_a_record_for_each_run(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable, str(ROOT / 'small_benchmark' / 'main.py'), 'model=GCN',
+            'dataset=coauthorcs', 'fake=true', 'epochs=2', 'seed=3', 'runs=2', 'device=cpu',
+            'out=run',
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1].startswith('test ')
+    assert ' ± ' in done.stdout.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['run']
+    assert [path.name for path in sorted((tmp_path / 'run').iterdir())] == [
+        'seed3.json', 'seed4.json',
+    ]  # fmt: skip
+    record = record_of(tmp_path, 4)
+    assert (record['settings']['seed'], record['settings']['suite']) == (4, 'small')
+    assert record['settings']['dataset']['name'] == 'coauthor-cs'
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_a_sweep_runs_one_experiment_after_the_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ['-m', 'model=gcn,sage', 'dataset=wordnet', 'fake=true', 'epochs=1', 'device=cpu']
+    assert main(ROOT / 'large_benchmark', arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith('test ') for line in lines) == 2
+    folders = sorted(path.name for path in (tmp_path / 'runs' / 'large-fake').iterdir())
+    assert folders == ['gcn-wordnet-gas', 'sage-wordnet-gas']
+
+
+@pytest.mark.parametrize(
+    ('scores', 'line'),
+    [([71.0], '71.00 ± 0.00'), ([70.0, 72.0], '71.00 ± 1.41'), ([1.0, 2.0, 3.0], '2.00 ± 1.00')],
+)
+def test_the_deviation_is_that_of_a_sample(scores, line):
+    assert mean_and_deviation(scores) == line
+
+
+def test_runs_that_are_there_are_not_run_again(small, quick, capsys, monkeypatch, tmp_path):
+    run_experiment(quick(small, 'runs=2'))
+    before = (tmp_path / 'run' / 'seed1.json').read_bytes()
+    seen: list[int] = []
+    monkeypatch.setattr(run, 'train', lambda *a, **k: seen.append(a[3].seed) or train(*a, **k))
+    capsys.readouterr()
+    scores = run_experiment(quick(small, 'runs=3'))
+    assert (seen, len(scores)) == ([2], 3)
+    assert (tmp_path / 'run' / 'seed1.json').read_bytes() == before
+    assert capsys.readouterr().out.startswith('2 of 3 runs are there')
+
+
+def test_an_interrupted_run_leaves_no_record_and_goes_on_from_its_state(
+    small, quick, monkeypatch, tmp_path
+):
+    def stopped(*args, **kwargs):
+        done = train(*args, **kwargs)
+        done.interrupted = True
+        return done
+
+    monkeypatch.setattr(run, 'train', stopped)
+    experiment = quick(small)
+    experiment.settings['fake'] = False  # stand-ins keep no state
+    monkeypatch.setattr(run, 'load', lambda _: load(quick(small)))
+    with pytest.raises(Interrupted):
+        run_experiment(experiment)
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.partial']
+    monkeypatch.setattr(run, 'train', train)
+    run_experiment(experiment)
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.json']
+
+
+def test_the_same_seed_gives_the_same_scores(small, quick, tmp_path):
+    first = run_experiment(quick(small, 'model=gat', f'out={tmp_path / "a"}'))
+    assert run_experiment(quick(small, 'model=gat', f'out={tmp_path / "b"}')) == first
+
+
+# Modes ###########################################################################
+
+
+@pytest.mark.parametrize(
+    ('mode', 'partition', 'refresh', 'in_training'),
+    [
+        ('gas', 'metis', 'every evaluation', 'evaluation'),
+        ('naive', 'random', 'never', 'never'),
+        ('full', 'metis', 'every evaluation', 'evaluation'),
+        ('subgraph', 'random', 'never', 'never'),
+    ],
+)
+def test_a_mode_chooses_partition_and_refresh(
+    large, quick, tmp_path, mode, partition, refresh, in_training
+):
+    experiment = quick(large, f'mode={mode}')
+    chosen = experiment.settings
+    assert (chosen['partition'], chosen['refresh']) == (partition, refresh)
+    assert experiment.train_settings(0, 1).refresh == in_training
+    run_experiment(experiment)
+    record = record_of(tmp_path)
+    expected = {'full': 'full', 'subgraph': 'subgraph'}.get(mode, 'gas')
+    assert record['runs'][0]['mode'] == expected
+    assert (record['partition']['num_parts'] == 1) == (mode == 'full')
+
+
+@pytest.mark.parametrize(
+    ('value', 'words', 'in_training'),
+    [
+        ('every epoch', 'every epoch', 1),
+        ('1', 'every epoch', 1),
+        ('Every  5 epochs', 'every 5 epochs', 5),
+        ('7', 'every 7 epochs', 7),
+        ('never', 'never', 'never'),
+    ],
+)
+def test_refresh_is_said_in_words(large, quick, value, words, in_training):
+    experiment = quick(large, f'refresh={value}')
+    assert experiment.settings['refresh'] == words
+    assert experiment.train_settings(0, 1).refresh == in_training
+
+
+def test_what_the_mode_does_not_choose_is_in_the_name_of_the_folder(small):
+    from .conftest import experiment_of
+
+    names = [
+        experiment_of(small, *more).folder.relative_to(small.folder / 'results').as_posix()
+        for more in ([], ['mode=naive', 'partition=metis'], ['refresh=every epoch'])
+    ]
+    assert names == [
+        'records/gcn-cora-gas', 'records/gcn-cora-naive-metis',
+        'records/gcn-cora-gas-every-epoch',
+    ]  # fmt: skip
+
+
+def test_random_parts_are_other_ones_for_each_seed(small, quick):
+    experiment = quick(small, 'mode=naive', 'num_parts=4')
+    loaded = load(experiment)
+    first, second = (cut(experiment, loaded, seed).job.perm for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_a_run_takes_the_split_of_its_seed(small, quick):
+    experiment = quick(small, 'dataset=amazon-photo')
+    loaded = load(experiment)
+    for seed in (0, 1, 21):
+        job = cut(experiment, loaded, seed).job
+        assert torch.equal(job.data.train_mask, loaded[0].train_mask[job.perm, seed % 20])
+
+
+@pytest.mark.parametrize('partition', ['random', 'metis'])
+def test_subgraphs_hold_each_node_once_and_the_edges_among_them(
+    large, quick, monkeypatch, partition
+):
+    experiment = quick(large, 'mode=subgraph', f'partition={partition}', 'measure_memory=true')
+    graph = cut(experiment, load(experiment), 0)
+    seen = []
+    whole = graph.job.data
+    whole.node = torch.arange(whole.num_nodes)
+    forward = subgraphs._SubgraphTraining._forward_backward
+
+    def spied(self, model, data):
+        if model is self.model:
+            seen.append(data)
+        return forward(self, model, data)
+
+    monkeypatch.setattr(subgraphs._SubgraphTraining, '_forward_backward', spied)
+    model = build_model(graph.settings, graph.job)
+    settings = experiment.train_settings(0, 2)
+    done = subgraphs.train_on_subgraphs(model, graph.job, settings, partition == 'random')
+    first = seen[: len(seen) // 2]  # of the two epochs
+    nodes = torch.cat([data.node for data in first])
+    assert torch.equal(nodes.sort().values, torch.arange(whole.num_nodes))
+    for data in first:
+        inside = torch.isin(whole.edge_index, data.node).all(dim=0)
+        assert data.num_edges == int(inside.sum())
+    assert [epoch.steps for epoch in done.epochs] == [2, 2]
+    assert done.step_peak_bytes > 0
+    assert all(not history.pull().any() for history in model.histories)
+
+
+# Inductive #######################################################################
+
+
+@pytest.mark.parametrize('mode', ['gas', 'full'])
+def test_ppi_is_validated_on_graphs_that_histories_never_see(
+    large, quick, monkeypatch, tmp_path, mode
+):
+    experiment = quick(large, 'dataset=ppi', f'mode={mode}')
+    loaded = load(experiment)
+    graph = cut(experiment, loaded, 0)
+    whole, job = loaded[0], graph.job
+    assert job.data.num_nodes == int(whole.train_mask.sum())
+    assert job.data.y.shape[1] == 121
+    model = build_model(graph.settings, job)
+    assert all(history.num_embeddings == job.data.num_nodes for history in model.histories)
+    calls: list[tuple[int, bool]] = []
+    inference = ScalableGNN._inference
+
+    def spied(self, loader, args, kwargs):
+        before = [history.emb.clone() for history in self.histories]
+        out = inference(self, loader, args, kwargs)
+        same = all(torch.equal(a, h.emb) for a, h in zip(before, self.histories, strict=True))
+        calls.append((loader.graph.num_nodes, same))
+        return out
+
+    monkeypatch.setattr(ScalableGNN, '_inference', spied)
+    settings = TrainSettings(
+        mode=mode if mode == 'full' else 'gas', epochs=1, batch_size=2, measure_memory=False
+    )
+    done = train(model, job.data, job.ptr, settings, evaluate=graph.evaluate, log=False)
+    sizes = [int(mask.sum()) for mask in (whole.val_mask, whole.test_mask)]
+    assert calls == [(size, True) for size in sizes]
+    assert 0 <= done.test <= 100
+
+
+# Refused #########################################################################
+
+
+def refused(capsys: pytest.CaptureFixture[str], suite: str, *arguments: str) -> str:
+    assert main(ROOT / f'{suite}_benchmark', arguments) == 2
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1
+    return err
+
+
+def test_an_unsupported_pair_lists_the_valid_ones(capsys):
+    err = refused(capsys, 'large', 'model=pna_jk', 'dataset=products')
+    assert '(got pna_jk on ogbn-products)' in err
+    assert 'pna_jk on reddit, wordnet, linux_calls' in err
+    err = refused(capsys, 'small', 'model=gcn', 'dataset=reddit')
+    assert 'gcn on cora, citeseer, pubmed' in err
+
+
+@pytest.mark.parametrize(
+    ('argument', 'message'),
+    [
+        ('model=gtc', "'model' must be one of gcn, gat, appnp, gcn2 (got 'gtc')"),
+        ('dataset=corra', "(got 'corra'). Did you mean 'cora'?"),
+        ('epoch=3', "the option must exist (got 'epoch'). Did you mean epochs?"),
+        ('alpha=0.5', 'Did you mean model.alpha?'),
+        ('model.alhpa=0.5', 'Did you mean model.alpha or'),
+        ('seed=[1,2,1]', "'seed' must list different seeds (got 1 more than once)"),
+        ('seed=[]', "'seed' must list different seeds (got none)"),
+        ('seed=-1', "'seed' must be a whole number from 0 on (got -1)"),
+        ('runs=0', "'runs' must be a whole number from 1 on (got 0)"),
+        ('mode=gsa', "'mode' must be one of gas, full, naive, subgraph (got 'gsa')"),
+        ('partition=metiss', "'partition' must be one of auto, metis, kaminpar"),
+        ('refresh=weekly', "'refresh' must be never, every epoch, every N epochs"),
+        ('compensation=lmc', "'compensation' must be one of none (got 'lmc')"),
+        ('fake=maybe', "'fake' must be one of True, False (got 'maybe')"),
+        ('lr=fast', "'lr' must be a positive number (got 'fast')"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_loaded(capsys, argument, message):
+    assert message in refused(capsys, 'small', argument)
+
+
+def test_a_folder_of_other_settings_is_refused(small, quick, tmp_path):
+    run_experiment(quick(small))
+    before = {path: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
+    message = r'must hold runs of the same settings \(got lr=0.01 there, 0.5 here\). Pass another'
+    with pytest.raises(ValueError, match=message):
+        run_experiment(quick(small, 'lr=0.5', 'runs=2'))
+    assert {path: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
+
+
+def test_a_record_cut_short_is_refused(small, quick, tmp_path):
+    run_experiment(quick(small))
+    path = tmp_path / 'run' / 'seed0.json'
+    path.write_text(path.read_text()[:-100])
+    with pytest.raises(ValueError, match=r"seed0.json' must be a whole record .* is done again"):
+        run_experiment(quick(small))
+
+
+def test_a_data_set_without_files_says_what_goes_where(tmp_path, capsys, monkeypatch):
+    def offline(self):
+        raise OSError('no network')
+
+    monkeypatch.setattr('torch_geometric.datasets.WikiCS.download', offline)
+    err = refused(capsys, 'small', 'dataset=wikics', f'root={tmp_path}', f'out={tmp_path / "o"}')
+    assert 'must hold data.json' in err
+    assert list(tmp_path.iterdir()) == []

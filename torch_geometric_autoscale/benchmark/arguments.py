@@ -1,0 +1,98 @@
+"""The arguments of a suite in the spelling that Hydra's configuration tree knows."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..cli.options import CONF
+from ..datasets import available, canonical
+from ..errors import explain
+from .suite import Suite
+
+PATHS = ('out', 'root', 'cache')
+
+
+def spell_out(suite: Suite, arguments: Sequence[str]) -> list[str]:
+    """Bring names into the spelling of the suite and quote paths.
+
+    ``dataset=coauthorcs`` becomes ``dataset=coauthor-cs``, and so does each name of a sweep
+    ``dataset=arxiv,yelp``. What is Hydra's own passes.
+
+    Raises:
+        ValueError: For an unknown model, data set or option; near ones are named.
+    """
+    models = _models_among(suite, arguments)
+    return [_spell_out(suite, argument, models) for argument in arguments]
+
+
+def _spell_out(suite: Suite, argument: str, models: Iterable[str]) -> str:
+    key, equals, value = argument.partition('=')
+    if not equals or key.startswith(('-', '+', '~', 'hydra')):
+        return argument
+    if key == 'model':
+        return f'model={",".join(_model(suite, name) for name in value.split(","))}'
+    if key == 'dataset':
+        return f'dataset={",".join(_dataset(suite, name) for name in value.split(","))}'
+    _check_key(suite, key, models)
+    if key in PATHS and value not in ('', 'null') and value[0] not in '\'"':
+        escaped = value.replace('\\', '\\\\').replace("'", "\\'")
+        return f"{key}='{escaped}'"
+    return argument
+
+
+def _models_among(suite: Suite, arguments: Sequence[str]) -> list[str]:
+    """The models that arguments name; all of the suite where they name none."""
+    named = [a.partition('=')[2].split(',') for a in arguments if a.startswith('model=')]
+    return [_model(suite, name) for name in named[-1]] if named else list(suite.pairs)
+
+
+def _model(suite: Suite, name: str) -> str:
+    return _one_of(suite, 'model', name, {_plain(model): model for model in suite.pairs})
+
+
+def _dataset(suite: Suite, name: str) -> str:
+    known = {_plain(dataset): dataset for dataset in suite.datasets}
+    try:
+        found = canonical(name.strip())
+    except ValueError:
+        found = name
+    # A data set of the library that this suite does not have is refused with the valid pairs.
+    known |= {_plain(dataset): dataset for dataset in available() if dataset == found}
+    return _one_of(suite, 'dataset', found, known)
+
+
+def _one_of(suite: Suite, what: str, name: str, known: dict[str, str]) -> str:
+    if _plain(name) in known:
+        return known[_plain(name)]
+    near = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+    hint = f'Did you mean {" or ".join(repr(known[key]) for key in near)}?' if near else (
+        'Choose one of them.'
+    )  # fmt: skip
+    raise ValueError(
+        explain(suite.who, f"'{what}' must be one of {', '.join(known.values())}", repr(name), hint)
+    )
+
+
+def _plain(name: str) -> str:
+    return ''.join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _check_key(suite: Suite, key: str, models: Iterable[str]) -> None:
+    known = ['model', 'dataset', 'dataset.split', *_options('benchmark.yaml')]
+    for model in models:
+        known += [f'model.{name}' for name in _options(f'model/{model}.yaml') if name != 'name']
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    near += [name for name in known if name.split('.')[-1] == key and name not in near]
+    remedy = f'Did you mean {" or ".join(dict.fromkeys(near))}?' if near else (
+        f'Options are {", ".join(dict.fromkeys(known))}.'
+    )  # fmt: skip
+    raise ValueError(explain(suite.who, 'the option must exist', f"'{key}'", remedy))
+
+
+def _options(path: str) -> list[str]:
+    from omegaconf import OmegaConf
+
+    config: Any = OmegaConf.load(CONF / path)
+    return [str(name) for name in config]

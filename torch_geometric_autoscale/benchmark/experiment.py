@@ -1,0 +1,169 @@
+"""What one experiment is: settings that are checked and resolved, and the seeds of its runs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cli.options import flatten
+from ..errors import explain
+from ..partition import available_methods
+from ..training import TrainSettings
+from .suite import Suite, recipe_of
+
+MODES = ('gas', 'full', 'naive', 'subgraph')
+METHODS = ('metis', 'kaminpar', 'random', 'lp')
+# What may differ between the runs of an experiment without making it another one.
+INCIDENTAL = (
+    'seed', 'runs', 'out', 'root', 'device', 'cache', 'num_workers', 'measure_memory',
+    'measure_error', 'checkpoint_every',
+)  # fmt: skip
+# Settings that say which of the methods to compare this is.
+OF_THE_MODE = ('mode', 'partition', 'refresh', 'compensation', 'fake')
+# Settings of a run that bear the same name there.
+OF_A_RUN = (
+    'epochs', 'max_steps', 'num_workers', 'lr', 'schedule', 'reg_weight_decay',
+    'nonreg_weight_decay', 'grad_norm', 'eval_every', 'loss_weighting', 'drop_unlabelled',
+    'measure_memory', 'checkpoint_every',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A model on a data set, trained in one way with several seeds.
+
+    Attributes:
+        suite: Where it belongs.
+        settings: Resolved: nothing is left to the mode or to what is installed. ``changed`` names
+            those that differ from the recipe of the pair.
+        seeds: Of its runs.
+        folder: Of its records.
+    """
+
+    suite: Suite
+    settings: dict[str, Any]
+    seeds: list[int]
+    folder: Path
+
+    def train_settings(self, seed: int, batch_size: int) -> TrainSettings:
+        """Settings of the run with a seed."""
+        settings = self.settings
+        return TrainSettings(
+            mode='full' if settings['mode'] == 'full' else 'gas',
+            batch_size=batch_size, seed=seed, refresh=refresh_of(settings['refresh']),
+            **{name: settings[name] for name in OF_A_RUN},
+        )  # fmt: skip
+
+
+def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that every run of an experiment shares."""
+    return {key: value for key, value in settings.items() if key not in INCIDENTAL}
+
+
+def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
+    """Check composed settings and resolve what they leave open.
+
+    Raises:
+        ValueError: For a pair that the suite does not have, or a value out of range.
+    """
+    settings = {key: value for key, value in composed.items() if key not in ('suite', 'full')}
+    suite.check_pair(settings['model']['name'], settings['dataset']['name'])
+    _check_choice(suite, 'mode', settings['mode'], MODES)
+    _check_choice(suite, 'partition', settings['partition'], ('auto', *METHODS))
+    _check_choice(suite, 'compensation', settings['compensation'], ('none',))
+    for name in ('fake', 'measure_error', 'measure_memory'):
+        _check_choice(suite, name, settings[name], (True, False))
+    plain = settings['mode'] in ('naive', 'subgraph')
+    if settings['partition'] == 'auto':
+        installed = 'metis' if 'metis' in available_methods() else available_methods()[0]
+        settings['partition'] = 'random' if plain else installed
+    if settings['refresh'] == 'auto':
+        settings['refresh'] = 'never' if plain else 'every evaluation'
+    settings['refresh'] = _plain_refresh(suite, settings['refresh'])
+    settings = {'suite': suite.name, 'changed': changed_options(settings), **settings}
+    seeds = _seeds(suite, settings)
+    folder = settings['out'] or _default_folder(suite, composed, settings)
+    experiment = Experiment(suite, settings, seeds, Path(str(folder)).expanduser())
+    experiment.train_settings(seeds[0], 1)  # a wrong value is told before anything is loaded
+    return experiment
+
+
+def changed_options(settings: Mapping[str, Any]) -> list[str]:
+    """Names of the options that differ from the pair's recipe, the choice of a mode left out."""
+    usual = recipe_of(settings['model']['name'], settings['dataset']['name'])
+    here, there = (
+        {k: v for k, v in flatten(identity_of(each)) if k not in OF_THE_MODE}
+        for each in (settings, usual)
+    )
+    return [name for name, value in here.items() if value != there[name]]
+
+
+def refresh_of(words: str) -> str | int:
+    """``TrainSettings.refresh`` from ``every epoch``, ``every 5 epochs`` and so on."""
+    if words in ('never', 'every evaluation'):
+        return 'never' if words == 'never' else 'evaluation'
+    return 1 if words == 'every epoch' else int(words.split()[1])
+
+
+def _plain_refresh(suite: Suite, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f'every {value} epochs'
+    words = ' '.join(str(value).lower().split())
+    every = re.fullmatch(r'every ([1-9]\d*) epochs?', words)
+    if every:
+        return 'every epoch' if every[1] == '1' else f'every {every[1]} epochs'
+    if words not in ('never', 'every epoch', 'every evaluation'):
+        raise ValueError(
+            explain(suite.who, "'refresh' must be never, every epoch, every N epochs or every "
+                    'evaluation', repr(value), 'Leave it out to have what the mode asks for.')
+        )  # fmt: skip
+    return words
+
+
+def _seeds(suite: Suite, settings: dict[str, Any]) -> list[int]:
+    first, runs = settings['seed'], settings['runs']
+    if isinstance(first, list):
+        seeds = first
+    else:
+        _check_whole(suite, 'runs', runs, least=1)
+        _check_whole(suite, 'seed', first, least=0)
+        seeds = list(range(first, first + runs))
+    for seed in seeds:
+        _check_whole(suite, 'seed', seed, least=0)
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice or not seeds:
+        got = f'{", ".join(map(str, twice))} more than once' if twice else 'none'
+        raise ValueError(
+            explain(suite.who, "'seed' must list different seeds", got,
+                    'A seed that runs twice gives the same numbers twice.')
+        )  # fmt: skip
+    return seeds
+
+
+def _default_folder(suite: Suite, composed: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:
+    parts = [settings['model']['name'], settings['dataset']['name'], settings['mode']]
+    if composed['partition'] != 'auto':
+        parts.append(settings['partition'])
+    if composed['refresh'] != 'auto':
+        parts.append(settings['refresh'].replace(' ', '-'))
+    name = '-'.join(parts)
+    if settings['fake']:  # never beside real records
+        return Path('runs') / f'{suite.name}-fake' / name
+    return suite.folder / 'results' / 'records' / name
+
+
+def _check_choice(suite: Suite, name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            explain(suite.who, f"'{name}' must be one of {', '.join(map(str, choices))}",
+                    repr(value), 'Pass one of them.')
+        )  # fmt: skip
+
+
+def _check_whole(suite: Suite, name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            explain(suite.who, f"'{name}' must be a whole number from {least} on", repr(value),
+                    'Pass such a number.')
+        )  # fmt: skip

@@ -1,0 +1,87 @@
+"""The graph of an experiment, cut and ready for a run, and how its scores are taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from ..cli.job import Job, cut_job, prepare
+from ..datasets import get_data, split_graphs
+from ..loader import EvalSubgraphLoader
+from ..metrics import compute_micro_f1
+from ..scalable import ScalableGNN
+from ..training.loop import Evaluate
+from .experiment import Experiment
+from .stand_in import make_stand_in, scale_down
+
+Loaded = tuple[Data, int, int]
+
+
+@dataclass
+class RunGraph:
+    """What a run works on.
+
+    Attributes:
+        settings: Of the experiment, with the seed of the run, scaled down for a stand-in.
+        job: The training graph.
+        evaluate: How scores are taken, where other graphs are validated and tested on.
+    """
+
+    settings: dict[str, Any]
+    job: Job
+    evaluate: Evaluate | None = None
+
+
+def load(experiment: Experiment) -> Loaded:
+    """The data set of an experiment, or its stand-in, with all splits."""
+    settings = experiment.settings
+    name = settings['dataset']['name']
+    return make_stand_in(name) if settings['fake'] else get_data(settings['root'], name)
+
+
+def cut(experiment: Experiment, loaded: Loaded, seed: int) -> RunGraph:
+    """Prepare and partition the graph for the run with a seed.
+
+    A full batch is one part. Random parts are other ones for each seed; METIS's are the same.
+    """
+    data, in_channels, out_channels = loaded
+    settings = {**experiment.settings, 'seed': seed}
+    if settings['fake']:
+        settings = scale_down(settings)
+    if settings['mode'] == 'full':
+        settings.update(num_parts=1, batch_size=1)
+    graphs = [data]
+    if 'graph_id' in data:
+        graphs = [_bare(graph) for graph in split_graphs(data)]
+    train, *others = (prepare(graph, settings) for graph in graphs)
+    own = seed if settings['partition'] == 'random' else 0
+    job = cut_job(settings, train, in_channels, out_channels, own, log=seed == experiment.seeds[0])
+    evaluate = scores_on_other_graphs(job.data, *others) if others else None
+    return RunGraph(settings, job, evaluate)
+
+
+def _bare(graph: Data) -> Data:
+    """A graph on its own, all of whose nodes count."""
+    every = torch.ones(graph.num_nodes, dtype=torch.bool)
+    return Data(x=graph.x, edge_index=graph.edge_index, y=graph.y, train_mask=every)
+
+
+def scores_on_other_graphs(train: Data, val: Data, test: Data) -> Evaluate:
+    """Micro F1 in percent, on the training graph and on graphs that no history belongs to."""
+    loaders = {name: _as_one_part(graph) for name, graph in (('val', val), ('test', test))}
+
+    def evaluate(model: ScalableGNN, logits: Tensor) -> Mapping[str, float]:
+        outputs = {'train': logits, **{name: model(loader=loaders[name]) for name in loaders}}
+        graphs = {'train': train, 'val': val, 'test': test}
+        return {
+            name: 100 * compute_micro_f1(outputs[name].cpu(), graphs[name].y) for name in graphs
+        }
+
+    return evaluate
+
+
+def _as_one_part(graph: Data) -> EvalSubgraphLoader:
+    return EvalSubgraphLoader(graph, torch.tensor([0, graph.num_nodes]), log=False)

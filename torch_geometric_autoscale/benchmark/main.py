@@ -1,0 +1,83 @@
+"""The entry of ``small_benchmark/main.py`` and ``large_benchmark/main.py``."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cli.main import EXIT_INTERRUPTED, EXIT_WRONG_USE, _set_environment
+from .arguments import spell_out
+from .experiment import make_experiment
+from .run import Interrupted, run_experiment
+from .suite import Suite, load_suite, search_path
+
+
+def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
+    """Run what the arguments ask of the suite in ``folder``; returns the exit code.
+
+    0: done. 2: something given is wrong, said in one message. 130: ended by Ctrl-C.
+    """
+    _set_environment()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    before = sys.argv
+    try:
+        suite = load_suite(folder)
+        sys.argv = [before[0], *_with_search_path(spell_out(suite, arguments))]
+        _run_with_hydra(suite)
+    except (Interrupted, KeyboardInterrupt):
+        print('Interrupted. The same command goes on from here.', file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except _Refused as refused:
+        print(refused, file=sys.stderr)
+        return EXIT_WRONG_USE
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
+            raise
+        print(error, file=sys.stderr)
+        return EXIT_WRONG_USE
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _with_search_path(arguments: list[str]) -> list[str]:
+    """Where Hydra wants it: among the overrides, which its flags must not part."""
+    overrides = [i for i, a in enumerate(arguments) if '=' in a and not a.startswith('-')]
+    at = overrides[0] if overrides else len(arguments)
+    return [*arguments[:at], search_path(), *arguments[at:]]
+
+
+class _Refused(BaseException):
+    """An error of ours on its way through Hydra, which would print a traceback of it."""
+
+
+def _run_with_hydra(suite: Suite) -> None:
+    import hydra
+    from omegaconf import OmegaConf
+
+    def task(config: Any) -> None:
+        settings = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(settings, dict)
+        _run_one(suite, {str(key): value for key, value in settings.items()})
+
+    conf = str((suite.folder / 'conf').absolute())
+    hydra.main(version_base='1.3', config_path=conf, config_name='config')(task)()
+
+
+def _run_one(suite: Suite, settings: dict[str, Any]) -> None:
+    try:
+        experiment = make_experiment(suite, settings)
+        chosen = experiment.settings
+        print(
+            f'{chosen["model"]["name"]} on {chosen["dataset"]["name"]}, mode {chosen["mode"]}, '
+            f'{chosen["partition"]} parts, refresh {chosen["refresh"]}, '
+            f'{len(experiment.seeds)} runs'
+        )
+        run_experiment(experiment)
+    except Interrupted as interrupted:
+        raise KeyboardInterrupt from interrupted
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
+            raise
+        raise _Refused(str(error)) from error

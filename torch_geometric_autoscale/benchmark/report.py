@@ -1,0 +1,113 @@
+"""A suite's results page: tables and pictures, all of it from records."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..training.files import write_atomically
+from .collect import Finished, collect
+from .pictures import draw_convergence, draw_errors
+from .suite import Suite
+from .tables import render_table
+
+HEADER = """\
+# Results of the {name} suite
+
+Written by `pygas report` from the records in [`records`](records): never edit it. A cell shows
+mean ± standard deviation over the seeds whose number stands in parentheses, and links to its
+records; *not run* means that there is no record."""
+
+
+def write_report(suite: Suite) -> Path:
+    """Write ``results/README.md`` and its pictures anew; returns the page.
+
+    Raises:
+        ValueError: If a record or ``tables.yaml`` has something wrong.
+        ImportError: If matplotlib is not installed.
+    """
+    page = suite.folder / 'results' / 'README.md'
+    found = collect(page.parent / 'records')
+    page.parent.mkdir(exist_ok=True)
+    pictures = list(_pictures(page.parent, found))
+    text = _render(suite, page, found, pictures)
+    write_atomically(page, lambda file: file.write(text.encode('utf-8')))
+    return page
+
+
+def is_up_to_date(suite: Suite) -> bool:
+    """Whether the tables on the page are what the records give; pictures are not compared."""
+    page = suite.folder / 'results' / 'README.md'
+    found = collect(page.parent / 'records')
+    there = page.read_text('utf-8') if page.is_file() else ''
+    tables, _, _ = there.partition(PICTURES)
+    return tables == _render(suite, page, found, []).partition(PICTURES)[0]
+
+
+PICTURES = '\n## Pictures\n'
+
+
+def _render(
+    suite: Suite, page: Path, found: Sequence[Finished], pictures: Sequence[tuple[str, str]]
+) -> str:
+    parts = [HEADER.format(name=suite.name)]
+    parts += [render_table(spec, found, page) for spec in _specs(suite)]
+    parts.append(_origins(found))
+    text = '\n\n'.join(parts) + '\n' + PICTURES
+    if not pictures:
+        return text + '\nNone: nothing was run.\n'
+    return text + ''.join(f'\n![{title}]({name})\n' for title, name in pictures)
+
+
+def _specs(suite: Suite) -> list[Any]:
+    from omegaconf import OmegaConf
+
+    specs = OmegaConf.to_container(OmegaConf.load(suite.folder / 'tables.yaml'))
+    assert isinstance(specs, list)
+    return specs
+
+
+def _origins(found: Sequence[Finished]) -> str:
+    """Where each experiment was run, with what."""
+    lines = [
+        '## Runs',
+        '',
+        '| records | runs | minutes | machine | torch | PyG |',
+        '| --- | ---: | ---: | --- | --- | --- |',
+    ]
+    for finished in found:
+        minutes = sum(run['seconds'] for run in finished.runs) / 60
+        machines = {
+            f'{r["machine"]["cores"]} cores, {r["machine"]["cpu"]}'
+            if r['machine']['device'] == 'cpu' else r['machine']['device']
+            for r in finished.records
+        }  # fmt: skip
+        versions = [
+            ', '.join(sorted({record['versions'][name] for record in finished.records}))
+            for name in ('torch', 'torch_geometric')
+        ]
+        name = finished.folder.name
+        cells = [
+            f'[{name}](records/{name})', f'{len(finished.records)}', f'{minutes:.1f}',
+            '; '.join(sorted(machines)), *versions,
+        ]  # fmt: skip
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines if found else ['## Runs', '', 'None yet.'])
+
+
+def _pictures(folder: Path, found: Sequence[Finished]) -> Iterator[tuple[str, str]]:
+    """Draw what there is to draw; title and name of every picture."""
+    pairs: dict[tuple[str, str], list[Finished]] = {}
+    for finished in found:
+        key = (finished.settings['model.name'], finished.settings['dataset.name'])
+        pairs.setdefault(key, []).append(finished)
+    for (model, dataset), experiments in pairs.items():
+        title, name = f'{model} on {dataset}', f'convergence-{model}-{dataset}.png'
+        if draw_convergence(folder / name, experiments, title):
+            yield title, name
+        for finished in experiments:
+            title, name = (
+                f'histories of {finished.folder.name}',
+                f'error-{finished.folder.name}.png',
+            )
+            if draw_errors(folder / name, finished, title):
+                yield title, name

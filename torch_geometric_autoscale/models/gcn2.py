@@ -1,0 +1,119 @@
+"""GCNII (Chen, Wei, Huang, Ding, Li 2020) with historical embeddings."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, Linear, ModuleList
+from torch_geometric.nn import GCN2Conv
+
+from .base import ReadyGNN
+
+
+class GCN2(ReadyGNN):
+    r"""Deep graph convolutions with initial residual and identity mapping, between linear layers.
+
+    Chen et al. 2020, eq. 5, with :math:`H^{(0)} = \mathrm{ReLU}(X W_{in})`:
+
+    .. math::
+        H^{(l)} = \mathrm{ReLU}\left(\left((1 - \alpha) \hat A H^{(l-1)} + \alpha H^{(0)}\right)
+        \left((1 - \beta_l) I + \beta_l W^{(l)}\right)\right), \quad
+        \beta_l = \log\left(\theta / l + 1\right)
+
+    With ``shared_weights=False`` the two summands have a matrix each (their variant GCNII*).
+
+    Uses ``adj_t`` and its values as given: normalise the graph first, see ``gcn_normalize``.
+
+    Args:
+        num_nodes: Number of nodes ``N`` of the training graph.
+        in_channels: Width of the features.
+        hidden_channels: Width of the hidden layers.
+        out_channels: Width of the output.
+        num_layers: Number of convolutions.
+        alpha: Share of the first embedding in each layer.
+        theta: Strength of the weights, which falls with depth; ``None``: as strong in each layer.
+        shared_weights: Whether propagated and first embedding share a matrix.
+        dropout: Probability of dropping an entry before each layer.
+        drop_input: Whether features are dropped too.
+        batch_norm: Normalise after each convolution, from batch rows.
+        residual: Add a layer's input to its output.
+        pool_size, buffer_size, device: As in :class:`ScalableGNN`.
+    """
+
+    def __init__(
+        self,
+        num_nodes: int,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int,
+        alpha: float = 0.1,
+        theta: float | None = 0.5,
+        shared_weights: bool = True,
+        dropout: float = 0.0,
+        drop_input: bool = True,
+        batch_norm: bool = False,
+        residual: bool = False,
+        pool_size: int | None = None,
+        buffer_size: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(
+            num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
+            pool_size, buffer_size, device,
+        )  # fmt: skip
+        self.batch_norm = batch_norm
+        self.residual = residual
+        self.convs = ModuleList(
+            GCN2Conv(hidden_channels, alpha, theta, layer, shared_weights, normalize=False)
+            for layer in (range(1, num_layers + 1) if theta is not None else [None] * num_layers)
+        )
+        norms = num_layers if batch_norm else 0
+        self.norms = ModuleList(BatchNorm1d(hidden_channels) for _ in range(norms))
+        self.encoder = Linear(in_channels, hidden_channels)
+        self.decoder = Linear(hidden_channels, out_channels)
+
+    @property
+    def reg_modules(self) -> ModuleList:
+        """Modules for the first weight decay: convolutions and norms."""
+        return ModuleList([*self.convs, *self.norms])
+
+    @property
+    def nonreg_modules(self) -> ModuleList:
+        """Modules for the second weight decay: the linear layers."""
+        return ModuleList([self.encoder, self.decoder])
+
+    def _layer(self, i: int, x: Tensor, first: Tensor, adj_t: Any) -> Tensor:
+        h = self.convs[i](x, first, adj_t)
+        if self.batch_norm:
+            h = self.norms[i](h)
+        if self.residual:
+            h = h + x[: h.size(0)]
+        return h.relu_()
+
+    def forward(
+        self,
+        x: Tensor,
+        adj_t: Any,
+        batch_size: int | None = None,
+        n_id: Tensor | None = None,
+        offset: Tensor | None = None,
+        count: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
+
+        Args:
+            x: ``(n, in_channels)``.
+            adj_t: Normalised adjacency, rows are targets.
+
+        Returns:
+            ``(B, out_channels)``.
+        """
+        first = self.encoder(self._drop_features(x)).relu()
+        x = self._drop(first)
+        for i in range(self.num_layers - 1):
+            x = self._layer(i, x, first, adj_t)
+            x = self.push_and_pull(self._history(i), x, batch_size, n_id, offset, count)
+            x = self._drop(x)
+        x = self._layer(self.num_layers - 1, x, first, adj_t)
+        return self.decoder(self._drop(x))
