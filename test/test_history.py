@@ -9,15 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torch_geometric_autoscale import History
+from torch_geometric_autoscale.history import TIERS
 
 ROWS = torch.tensor([[1.0, 2], [3, 4]])
 
 
-@pytest.fixture
-def history() -> History:
-    history = History(4, 2)
+@pytest.fixture(params=TIERS)
+def history(request) -> History:
+    history = History(4, 2, tier=request.param)
     history.push(torch.arange(8.0).view(4, 2))
     return history
+
+
+tiers = pytest.mark.parametrize('tier', TIERS)
 
 
 def test_a_new_table_is_zero():
@@ -205,8 +209,9 @@ def test_a_table_of_no_size_or_type_is_refused(args, message):
 # Types ###########################################################################
 
 
-def test_a_table_widens_with_what_is_pushed():
-    history = History(2, 1)
+@tiers
+def test_a_table_widens_with_what_is_pushed(tier):
+    history = History(2, 1, tier=tier)
     third = torch.full((1, 1), 1 / 3, dtype=torch.float64)
     history.push(torch.ones(1, 1, dtype=torch.bfloat16), torch.tensor([1]))
     assert history.dtype == torch.float32
@@ -217,16 +222,18 @@ def test_a_table_widens_with_what_is_pushed():
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_a_chosen_type_stays(dtype):
-    history = History(2, 2, dtype=dtype)
+@tiers
+def test_a_chosen_type_stays(dtype, tier):
+    history = History(2, 2, dtype=dtype, tier=tier)
     for dtype_of_rows in (torch.float16, torch.float32, torch.float64):
         history.push((ROWS.double() / 3).to(dtype_of_rows))
         assert history.dtype == dtype
     assert history.pull().tolist() == (ROWS.double() / 3).to(dtype).tolist()
 
 
-def test_a_table_widened_while_inferring_serves_training():
-    history = History(2, 2)
+@tiers
+def test_a_table_widened_while_inferring_serves_training(tier):
+    history = History(2, 2, tier=tier)
     with torch.inference_mode():
         history.push(ROWS.double())
     history.push(2 * ROWS)
@@ -278,10 +285,11 @@ def test_loading_does_not_tie_tables_together(history):
     assert history.pull().sum() == 28
 
 
-def test_a_widened_state_is_loaded_as_it_is():
+@tiers
+def test_a_widened_state_is_loaded_as_it_is(tier):
     history = History(2, 2)
     history.push(ROWS.double() / 3)
-    other = History(2, 2)
+    other = History(2, 2, tier=tier)
     other.load_state_dict(saved(history))
     assert torch.equal(other.pull(), history.pull())
 
@@ -337,9 +345,9 @@ def operations(draw):
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(operations(), max_size=8))
-def test_a_table_behaves_like_a_dictionary(steps):
-    history, model = History(N, C), {i: [0] * C for i in range(N)}
+@given(st.lists(operations(), max_size=8), st.sampled_from(TIERS))
+def test_a_table_behaves_like_a_dictionary(steps, tier):
+    history, model = History(N, C, tier=tier), {i: [0] * C for i in range(N)}
     for kind, where, values in steps:
         x = torch.tensor(values, dtype=torch.float64 if kind == 'double' else torch.float32)
         x = x.view(-1, C)
@@ -348,7 +356,7 @@ def test_a_table_behaves_like_a_dictionary(steps):
             model = {i: [0] * C for i in range(N)}
             continue
         if kind == 'reload':
-            other = History(N, C)
+            other = History(N, C, tier=tier)
             other.load_state_dict(history.state_dict())
             history = other
             continue

@@ -27,12 +27,12 @@ def test_no_command_is_wrong_use(capsys):
 def test_an_unknown_command_lists_the_known_ones(capsys):
     assert main(['trian']) == 2
     assert capsys.readouterr().err == (
-        'pygas: a command must come first, one of train, evaluate, predict, info '
+        'pygas: a command must come first, one of train, evaluate, predict, report, info '
         "(got 'trian'). See 'pygas --help'.\n"
     )
 
 
-@pytest.mark.parametrize('command', ['evaluate', 'predict', 'info'])
+@pytest.mark.parametrize('command', ['evaluate', 'predict', 'report', 'info'])
 def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as raised:
         main([command, '--help'])

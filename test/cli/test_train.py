@@ -12,6 +12,7 @@ import torch
 from torch_geometric_autoscale.cli import main
 from torch_geometric_autoscale.training import load_checkpoint
 
+from ..training.killed import without_clock as without_clock_of
 from ..training.tiny import tiny_data
 from .conftest import save_npz
 
@@ -21,11 +22,7 @@ def record_of(folder):
 
 
 def without_clock(record):
-    clock = ('seconds', 'eval_seconds', 'elapsed', 'seconds_per_epoch', 'seconds_per_evaluation')
-    runs = []
-    for run in record['runs']:
-        epochs = [{k: v for k, v in e.items() if k not in clock} for e in run['epochs']]
-        runs.append({**{k: v for k, v in run.items() if k not in clock}, 'epochs': epochs})
+    runs = [{'settings': run['settings'], **without_clock_of(run)} for run in record['runs']]
     return {**record, 'runs': runs}
 
 
@@ -172,6 +169,8 @@ def test_ctrl_c_leaves_a_checkpoint_a_marked_record_and_a_way_on(options, tmp_pa
     assert job.returncode == 130
     assert 'Traceback' not in err
     assert "'pygas evaluate" in out
+    assert f'Go on with:\n  pygas train resume={tmp_path / "run"}\n' in out
+    assert list((tmp_path / 'run' / 'checkpoints' / 'gas').glob('state-*'))
     assert record_of(tmp_path / 'run')['status'] == 'interrupted'
     assert record_of(tmp_path / 'run')['runs'][0]['interrupted'] is True
     assert load_checkpoint(tmp_path / 'run' / 'checkpoint.pt').epoch > 0

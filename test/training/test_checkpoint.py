@@ -1,10 +1,10 @@
 import pickle
-import zipfile
 
 import pytest
 import torch
 
 from torch_geometric_autoscale.training import Checkpoint, load_checkpoint, save_checkpoint, train
+from torch_geometric_autoscale.training.container import write_container
 
 from .tiny import tiny_data, tiny_model, tiny_ptr, tiny_settings
 
@@ -19,9 +19,10 @@ def checkpoint():
     )
 
 
-def test_a_checkpoint_brings_back_weights_and_histories(tmp_path, checkpoint):
+@pytest.mark.parametrize('mapped', [False, True])
+def test_a_checkpoint_brings_back_weights_and_histories(tmp_path, checkpoint, mapped):
     save_checkpoint(tmp_path / 'checkpoint.pt', checkpoint)
-    loaded = load_checkpoint(tmp_path / 'checkpoint.pt')
+    loaded = load_checkpoint(tmp_path / 'checkpoint.pt', mapped)
     model = tiny_model(seed=1)
     model.load_state_dict(loaded.model)
     torch.testing.assert_close(
@@ -38,7 +39,7 @@ def test_a_checkpoint_replaces_the_old_one_only_when_whole(tmp_path, checkpoint)
     save_checkpoint(path, checkpoint)
     whole = path.read_bytes()
     checkpoint.settings = {'not storable': lambda: None}
-    with pytest.raises(Exception, match='pickle'):
+    with pytest.raises(TypeError, match=r"state\['settings'\]\['not storable'\] must be made of"):
         save_checkpoint(path, checkpoint)
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
@@ -58,20 +59,6 @@ def test_a_truncated_checkpoint_is_told(tmp_path, checkpoint, keep):
         load_checkpoint(path)
 
 
-def test_files_of_another_kind_are_told(tmp_path):
-    path = tmp_path / 'checkpoint.pt'
-    torch.save({'weights': torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match=r'\(got another kind of file\)'):
-        load_checkpoint(path)
-    path.write_text('hello')
-    with pytest.raises(ValueError, match='a file that cannot be read'):
-        load_checkpoint(path)
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('a', 'b')
-    with pytest.raises(ValueError, match='a file that cannot be read'):
-        load_checkpoint(path)
-
-
 class Evil:
     def __reduce__(self):
         return (print, ('run',))
@@ -80,26 +67,14 @@ class Evil:
 def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
     path = tmp_path / 'checkpoint.pt'
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match='a file that cannot be read'):
+    with pytest.raises(ValueError, match=r'\(got another kind of file'):
         load_checkpoint(path)
     assert capsys.readouterr().out == ''
 
 
-def test_a_checkpoint_of_a_later_format_is_told(tmp_path, checkpoint):
-    path = tmp_path / 'checkpoint.pt'
-    save_checkpoint(path, checkpoint)
-    content = torch.load(path, weights_only=True)
-    content['format_version'] = 2
-    torch.save(content, path)
-    with pytest.raises(ValueError, match=r'the format must be version 1 \(got version 2'):
-        load_checkpoint(path)
-
-
 def test_a_checkpoint_that_lacks_a_part_is_told(tmp_path, checkpoint):
     path = tmp_path / 'checkpoint.pt'
-    save_checkpoint(path, checkpoint)
-    content = torch.load(path, weights_only=True)
-    del content['perm']
-    torch.save(content, path)
+    content = {name: value for name, value in vars(checkpoint).items() if name != 'perm'}
+    write_container(path, 'checkpoint', content)
     with pytest.raises(ValueError, match=r'\(got one without perm\)'):
         load_checkpoint(path)

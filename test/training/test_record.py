@@ -37,8 +37,8 @@ def test_a_record_has_the_promised_keys(tmp_path, runs):
         assert run['step_peak_bytes'] > 0
         assert len(run['epochs']) == 3
         assert set(run['epochs'][0]) == {
-            'epoch', 'loss', 'steps', 'skipped', 'seconds', 'eval_seconds', 'elapsed',
-            'train', 'val', 'test',
+            'epoch', 'loss', 'steps', 'skipped', 'seconds', 'eval_seconds', 'checkpoint_seconds',
+            'elapsed', 'train', 'val', 'test',
         }  # fmt: skip
 
 

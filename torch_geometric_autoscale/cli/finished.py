@@ -1,10 +1,12 @@
 """A finished run, loaded to be evaluated or to predict."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import explain
+from ..history import move_histories
 from ..loader import EvalSubgraphLoader
 from ..scalable import ScalableGNN
 from ..training import Checkpoint, load_checkpoint
@@ -16,7 +18,7 @@ class FinishedRun:
     """A run's checkpoint with its graph and its model.
 
     Attributes:
-        checkpoint: What was read.
+        checkpoint: What was read; the weights are in the model alone.
         job: The graph in the order of training.
         model: With the checkpoint's weights and histories.
         loader: Visits the graph in order.
@@ -49,7 +51,7 @@ def load_run(arguments: Namespace) -> FinishedRun:
             explain('pygas', "'RUN' must be a run folder of 'pygas train', with its checkpoint.pt",
                     f"'{arguments.run}'", 'Pass the folder that the training named at its end.')
         )  # fmt: skip
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, mapped=True)
     settings = dict(checkpoint.settings)
     if arguments.root is not None:
         settings['root'] = arguments.root
@@ -66,5 +68,8 @@ def load_run(arguments: Namespace) -> FinishedRun:
                     'Pass --root, or --dataset for a moved file.')
         )  # fmt: skip
     model = build_model(settings, job)
+    if settings['history']['tier'] == 'disk':
+        move_histories(model, 'disk', arguments.run if os.access(arguments.run, os.W_OK) else None)
     model.load_state_dict(checkpoint.model)
+    checkpoint.model.clear()  # the model holds copies
     return FinishedRun(checkpoint, job, model.to(device), loader)

@@ -17,6 +17,7 @@ examples:
   pygas train
   pygas train dataset=cora root=data seed=1
   pygas train dataset=my_graph.npz model.num_layers=3 full=false out=runs/mine
+  pygas train resume=runs/mine          go on with a job that was interrupted
 """
 
 

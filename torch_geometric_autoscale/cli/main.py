@@ -15,8 +15,10 @@ Train graph neural networks with historical embeddings.
 
 commands:
   train [KEY=VALUE ...]   train with histories and, beside it, full batch; write a run folder
+  train resume=RUN        go on with a training that was interrupted
   evaluate RUN            exact accuracy of the model in a run folder
   predict RUN             classes, logits or embeddings of every node, to a file
+  report [SUITE ...]      tables and pictures of a benchmark suite, from its records
   info                    versions, devices, optional parts found
 
   pygas COMMAND --help    options of a command
@@ -62,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
             raise
-        text = str(error)
+        told = isinstance(error, OSError) and error.filename is None and error.strerror
+        text = str(told or error)  # without the system's number where the text is ours
         print(text if text.startswith('pygas') else f'pygas: {text}', file=sys.stderr)
         return EXIT_WRONG_USE
 
@@ -71,9 +74,12 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
     from .evaluate import evaluate
     from .info import info
     from .predict import predict
+    from .report import report
     from .train import train
 
-    return {'train': train, 'evaluate': evaluate, 'predict': predict, 'info': info}
+    return {
+        'train': train, 'evaluate': evaluate, 'predict': predict, 'report': report, 'info': info,
+    }  # fmt: skip
 
 
 def _set_environment() -> None:

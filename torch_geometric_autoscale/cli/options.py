@@ -14,6 +14,8 @@ CONF = Path(str(files('torch_geometric_autoscale'))) / 'conf'
 GROUPS = ('model', 'dataset')
 WHO = 'pygas train'
 SEE_HELP = "See 'pygas train --help'."
+PATHS = ('out', 'resume', 'root', 'cache', 'dataset.name')
+SELF_CHECKED = ('checkpoint.every',)  # of several types; TrainSettings checks it
 FREE = ('auto', 'same', '???')  # values that stand for one of another type
 
 
@@ -45,6 +47,11 @@ def compose(arguments: Sequence[str]) -> dict[str, Any]:
     settings = _hydra([text for _, texts in overrides for text in texts])
     _check_types(settings, defaults)
     return settings
+
+
+def keys_of(arguments: Sequence[str]) -> list[str]:
+    """The options that arguments set, by name."""
+    return [_prepare(argument)[0] for argument in arguments]
 
 
 def _hydra(overrides: Sequence[str]) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _prepare(argument: str) -> tuple[str, list[str]]:
         return key, ['dataset=npz', f'dataset.name={_quoted(value)}']
     if key in GROUPS:
         return key, [f'{key}={_choice(key, value)}']
-    if key in ('out', 'root', 'cache', 'dataset.name') and value not in ('null', ''):
+    if key in PATHS and value not in ('null', ''):
         return key, [f'{key}={_quoted(value)}']
     return key, [f'{key}={value}']
 
@@ -155,7 +162,7 @@ def _check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
     usual = dict(flatten(defaults))
     for name, value in flatten(settings):
         default = usual.get(name)
-        if default is None or default in FREE or value == default:
+        if name in SELF_CHECKED or default is None or default in FREE or value == default:
             continue
         kinds: dict[type, tuple[str, Any]] = {
             bool: ('true or false', bool),

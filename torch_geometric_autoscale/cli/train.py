@@ -1,19 +1,20 @@
 """``pygas train``: the whole job, from a graph to a run folder."""
 
-import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import explain, missing_package
+from ..errors import missing_package
 from ..partition import available_methods
 from ..scalable import ScalableGNN
 from ..training import (
     Checkpoint,
+    CheckpointWarning,
     Run,
     TrainSettings,
     build_record,
@@ -21,12 +22,18 @@ from ..training import (
     write_record,
 )
 from ..training import train as train_model
-from ..training.files import write_atomically
 from ..training.plots import plot_accuracy
 from .console import logged_to, memory, number, table
 from .help import train_help
-from .job import Job, build_model, find_device, load_job, parts_per_batch
+from .job import Job, build_model, find_device, parts_per_batch
 from .options import compose
+from .run_folder import (
+    RunFolder,
+    is_finished,
+    leave_nothing_to_resume,
+    new_run_folder,
+    reopen_run_folder,
+)
 
 EXIT_INTERRUPTED = 130
 TITLES = {'gas': 'histories', 'full': 'full batch'}
@@ -38,24 +45,39 @@ def train(arguments: Sequence[str]) -> int:
         print(train_help())
         return 0
     settings = compose(arguments)
-    device = find_device(settings['device'])
-    _run_settings(settings, 1)  # a wrong value is told before anything is loaded
+    resumed = settings['resume'] is not None
+    if resumed and is_finished(Path(str(settings['resume'])).expanduser()):
+        leave_nothing_to_resume(Path(str(settings['resume'])).expanduser())
+        print(f"'{settings['resume']}' is finished: there is nothing to resume.")
+        return 0
     _needs_matplotlib()
-    folder = _new_folder(settings)
+    if not resumed:
+        device = find_device(settings['device'])
+        _run_settings(settings, 1)  # a wrong value is told before anything is loaded
+        folder = new_run_folder(settings)
+    else:
+        folder, settings = reopen_run_folder(settings, arguments)
     try:
-        with logged_to(folder / 'log.txt'):
-            _write_settings(folder, settings)
-            job = load_job(settings)
+        device = find_device(settings['device'])
+        with logged_to(folder.path / 'log.txt'), _warnings_printed():
+            job = folder.load_job(settings)
             return _train_job(settings, job, device, folder)
-    except BaseException:
-        _remove_if_empty(folder)
+    except KeyboardInterrupt:
+        if folder.has_states:
+            print(f'Go on from the last checkpoint with: {folder.how_to_resume}')
         raise
+    finally:
+        if not resumed:
+            folder.remove_if_empty()
+        folder.close()
 
 
 # The job #############################################################################
 
 
-def _train_job(settings: Mapping[str, Any], job: Job, device: torch.device, folder: Path) -> int:
+def _train_job(
+    settings: Mapping[str, Any], job: Job, device: torch.device, folder: RunFolder
+) -> int:
     batch_size = parts_per_batch(settings, job.ptr)
     num_parts = job.ptr.numel() - 1
     source, target = job.data.edge_index
@@ -67,27 +89,52 @@ def _train_job(settings: Mapping[str, Any], job: Job, device: torch.device, fold
     )
     with_histories = _run_settings(settings, batch_size)
     model = build_model(settings, job).to(device)
-    runs = [train_model(model, job.data, job.ptr, with_histories)]
-    _save_checkpoint(folder, settings, job, model, runs[0])
+    runs = [_train(model, job, with_histories, folder)]
+    _save_checkpoint(folder.path, settings, job, model, runs[0])
     del model
-    _save_record(folder, settings, job, runs, device)
+    _save_record(folder.path, settings, job, runs, device)
     if settings['full']['run'] and not runs[0].interrupted:
         full_batch, changes = _full_settings(settings, runs[0])
         model = build_model(settings, job, **changes).to(device)
-        runs.append(train_model(model, job.data, job.ptr, full_batch))
-        _save_record(folder, settings, job, runs, device)
-    plot_accuracy(folder / 'accuracy.png', runs, _title(settings))
+        runs.append(_train(model, job, full_batch, folder))
+        _save_record(folder.path, settings, job, runs, device)
+    plot_accuracy(folder.path / 'accuracy.png', runs, _title(settings))
     print(f'\n{result_table(runs)}\n')
     interrupted = runs[-1].interrupted
     if interrupted:
         print(
-            f'Interrupted in the run with {TITLES[runs[-1].mode]}. The checkpoint is that of epoch '
-            f'{runs[0].best.epoch if runs[0].best else 0} with histories:\n'
-            f"'pygas evaluate {folder}' and 'pygas predict {folder}' go on from it; "
-            "'pygas train' with another 'out' starts anew."
+            f'Interrupted in the run with {TITLES[runs[-1].mode]}. Go on with:\n'
+            f'  {folder.how_to_resume}\n'
+            f"'pygas evaluate {folder.path}' and 'pygas predict {folder.path}' take the model with "
+            f'histories as of epoch {runs[0].best.epoch if runs[0].best else 0}.'
         )
-    print(f'Run folder: {folder}')
+    else:
+        folder.is_done()
+    print(f'Run folder: {folder.path}')
     return EXIT_INTERRUPTED if interrupted else 0
+
+
+def _train(model: ScalableGNN, job: Job, settings: TrainSettings, folder: RunFolder) -> Run:
+    """One training of the job, from where an earlier process has left it."""
+    states = folder.checkpoints / settings.mode
+    return train_model(model, job.data, job.ptr, settings, checkpoints=states, resume=True)
+
+
+@contextmanager
+def _warnings_printed() -> Iterator[None]:
+    """What there is to say about checkpoints is printed, to be in the log too."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, CheckpointWarning):
+                print(f'pygas: {message}', flush=True)
+            else:
+                usual(message, category, *rest)
+
+        warnings.simplefilter('always', CheckpointWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _run_settings(settings: Mapping[str, Any], batch_size: int) -> TrainSettings:
@@ -98,8 +145,16 @@ def _run_settings(settings: Mapping[str, Any], batch_size: int) -> TrainSettings
         'measure_memory', 'seed',
     )  # fmt: skip
     return TrainSettings(
-        mode='gas', batch_size=batch_size, **{name: settings[name] for name in names}
-    )
+        mode='gas', batch_size=batch_size, **_storage(settings),
+        **{name: settings[name] for name in names},
+    )  # fmt: skip
+
+
+def _storage(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        'history_tier': settings['history']['tier'],
+        'checkpoint_every': settings['checkpoint']['every'],
+    }
 
 
 def _full_settings(settings: Mapping[str, Any], first: Run) -> tuple[TrainSettings, dict[str, Any]]:
@@ -120,7 +175,7 @@ def _full_settings(settings: Mapping[str, Any], first: Run) -> tuple[TrainSettin
     changes = {} if own['dropout'] == 'same' else {'dropout': own['dropout']}
     chosen = TrainSettings(
         mode='full', epochs=own['epochs'], max_seconds=max_seconds, seed=settings['seed'],
-        measure_memory=settings['measure_memory'], **same,
+        measure_memory=settings['measure_memory'], **_storage(settings), **same,
     )  # fmt: skip
     return chosen, changes
 
@@ -180,46 +235,6 @@ def _save_record(
         'batch_size': parts_per_batch(settings, job.ptr),
     }
     write_record(folder / 'record.json', build_record(settings, runs, about, device))
-
-
-def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    from omegaconf import OmegaConf
-
-    text = OmegaConf.to_yaml(OmegaConf.create(dict(settings)))
-    write_atomically(folder / 'settings.yaml', lambda file: file.write(text.encode('utf-8')))
-
-
-# The run folder ######################################################################
-
-
-def _new_folder(settings: Mapping[str, Any]) -> Path:
-    """Make the run folder; one that holds anything is refused."""
-    if settings['out'] is not None:
-        folder = Path(str(settings['out'])).expanduser()
-        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-        if taken:
-            raise ValueError(
-                explain('pygas train', "'out' must be a new or an empty folder",
-                        f"'{folder}', which holds something", 'Name another one.')
-            )  # fmt: skip
-    else:
-        name = Path(str(settings['dataset']['name'])).stem
-        moment = datetime.now().strftime('%Y%m%d-%H%M%S')
-        folder = Path('runs') / f'{name}-{settings["model"]["name"]}-{moment}'
-        while folder.exists():
-            time.sleep(0.5)
-            moment = datetime.now().strftime('%Y%m%d-%H%M%S')
-            folder = folder.with_name(f'{name}-{settings["model"]["name"]}-{moment}')
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Take a folder away again in which nothing was trained."""
-    if {path.name for path in folder.iterdir()} <= {'log.txt', 'settings.yaml'}:
-        for path in list(folder.iterdir()):
-            path.unlink()
-        folder.rmdir()
 
 
 def _needs_matplotlib() -> None:

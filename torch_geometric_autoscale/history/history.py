@@ -1,5 +1,6 @@
 """A history: what was last computed for each node at one layer boundary."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,10 +8,11 @@ from torch import Tensor
 
 from ..errors import explain
 from ..graph import check_same_graph
+from .tiers import new_store
 
 
 class History(torch.nn.Module):
-    """A table of embeddings, ``(num_embeddings, embedding_dim)``, in main or device memory.
+    """A table of embeddings, ``(num_embeddings, embedding_dim)``, in memory or on disk.
 
     The table is no parameter and no buffer: ``model.to(...)`` leaves it where it is, and it travels
     through ``state_dict`` as extra state, so ``deepcopy`` and ``torch.save`` of the state keep it.
@@ -18,12 +20,13 @@ class History(torch.nn.Module):
     Args:
         num_embeddings: Number of nodes ``N``.
         embedding_dim: Channels ``C``.
-        device: Where the table lives (default: the CPU).
+        device: Where a table in memory lives (default: the CPU).
         dtype: Type of its entries. If ``None``, the default type, widened when wider rows are
             pushed, so that a model in ``float64`` keeps its precision.
+        tier: ``'ram'``, or ``'disk'``: a memory-mapped file, for tables larger than memory.
+        folder: For ``'disk'``: a folder on the disk to use (default: the system's for temporary
+            files). The file in it has no name, and is gone with the process.
     """
-
-    emb: Tensor
 
     def __init__(
         self,
@@ -31,6 +34,8 @@ class History(torch.nn.Module):
         embedding_dim: int,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        tier: str = 'ram',
+        folder: str | Path | None = None,
     ) -> None:
         super().__init__()
         for name, value in [('num_embeddings', num_embeddings), ('embedding_dim', embedding_dim)]:
@@ -48,19 +53,44 @@ class History(torch.nn.Module):
         self.embedding_dim = embedding_dim
         self.dtype_is_chosen = dtype is not None
         self.graph: str | None = None
-        self.emb = torch.zeros(num_embeddings, embedding_dim, device=device or 'cpu', dtype=dtype)
+        self.store = new_store(
+            tier, num_embeddings, embedding_dim, dtype or torch.get_default_dtype(), device, folder
+        )
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.emb.dtype
+        return self.store.dtype
 
     @property
     def device(self) -> torch.device:
-        return self.emb.device
+        return self.store.device
+
+    @property
+    def tier(self) -> str:
+        return self.store.tier
+
+    @property
+    def emb(self) -> Tensor:
+        """The whole table."""
+        return self.store.table
+
+    def move_to(self, tier: str, folder: str | Path | None = None) -> 'History':
+        """Bring the table to another medium, rows and type as they are; returns ``self``.
+
+        Args:
+            tier, folder: As in the constructor. A table that is there already stays as it is.
+        """
+        if tier != self.tier:
+            store = new_store(
+                tier, self.num_embeddings, self.embedding_dim, self.dtype, folder=folder
+            )
+            store.load(self.store.state())
+            self.store = store
+        return self
 
     def reset(self) -> None:
         """Set every row to zero and forget which graph the rows came from."""
-        self.emb.zero_()
+        self.store.reset()
         self.graph = None
 
     reset_parameters = reset
@@ -98,14 +128,7 @@ class History(torch.nn.Module):
                 explain('History.pull', f"'out' must have shape {shape}", tuple(out.shape),
                         'Pass one full row per node id.')
             )  # fmt: skip
-        if n_id is None:
-            return self.emb.clone() if out is None else out.copy_(self.emb)
-        index = n_id.to(self.device, torch.int64)
-        direct = out is not None and out.dtype == self.dtype and out.device == self.device
-        if direct and out is not None and out.is_contiguous():
-            return torch.index_select(self.emb, 0, index, out=out)
-        rows = self.emb.index_select(0, index)
-        return rows.to(n_id.device) if out is None else out.copy_(rows)
+        return self.store.pull(n_id, out)
 
     @torch.no_grad()
     def push(
@@ -137,15 +160,12 @@ class History(torch.nn.Module):
         if offset is not None and count is not None:
             chunks = self._check_chunks(x, offset, count)
             self._widen(x.dtype)
-            start = 0
-            for first, length in chunks:
-                self.emb[first : first + length] = x[start : start + length].to(self.device)
-                start += length
+            self.store.push(x, chunks)
             return
         if n_id is None:
             self._check_count(x.size(0), self.num_embeddings, 'node of the table')
             self._widen(x.dtype)
-            self.emb.copy_(x)
+            self.store.push(x, None)
             return
         self._check_ids('push', n_id)
         self._check_count(x.size(0), n_id.numel(), 'node id')
@@ -158,15 +178,14 @@ class History(torch.nn.Module):
                         f'id {int(repeated[0])} more than once', 'Push one row per node.')
             )  # fmt: skip
         self._widen(x.dtype)
-        self.emb.index_copy_(0, index, x.to(self.device, self.dtype))
+        self.store.push(x, index)
 
     # Checks ######################################################################
 
     def _widen(self, dtype: torch.dtype) -> None:
         wider = torch.promote_types(self.dtype, dtype)
         if not self.dtype_is_chosen and wider != self.dtype:
-            with torch.inference_mode(False):  # the table outlives an evaluation
-                self.emb = self.emb.to(wider)
+            self.store.widen(wider)
 
     def _check_rows(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
@@ -244,7 +263,7 @@ class History(torch.nn.Module):
     # State #######################################################################
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {'emb': self.emb, 'graph': self.graph}
+        return {**self.store.state(), 'graph': self.graph}
 
     def set_extra_state(self, state: Any) -> None:
         if not isinstance(state, dict) or not isinstance(state.get('emb'), Tensor):
@@ -264,10 +283,9 @@ class History(torch.nn.Module):
                         f'{tuple(emb.shape)} of {emb.dtype}',
                         'Load it into a model of the same graph, width and history type.')
             )  # fmt: skip
-        self.emb = emb.detach().to(self.device, copy=True)
+        self.store.load(state)
         self.graph = state.get('graph')
 
     def extra_repr(self) -> str:
-        return (
-            f'{self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype}, device={self.device}'
-        )
+        place = f'device={self.device}' if self.tier == 'ram' else f'tier={self.tier}'
+        return f'{self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype}, {place}'

@@ -18,14 +18,15 @@ class EpochOrder(Sampler[int]):
 
     Attributes:
         epoch: Number of the epoch whose order comes next.
+        skip: Partitions at its beginning to leave out, where it is resumed in its midst.
     """
 
     def __init__(self, seed: int, size: int = 0) -> None:
-        self.seed, self.size, self.epoch = seed, size, 0
+        self.seed, self.size, self.epoch, self.skip = seed, size, 0, 0
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
-        yield from torch.randperm(self.size, generator=generator).tolist()
+        yield from torch.randperm(self.size, generator=generator)[self.skip :].tolist()
 
     def __len__(self) -> int:
         return self.size

@@ -32,3 +32,8 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+
+
+def leave_ctrl_c_to_parent(worker_id: int) -> None:
+    """For worker processes: a terminal sends Ctrl-C to them too, and the batch is still needed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,7 +2,8 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,16 +11,27 @@ from torch_geometric.data import Data
 
 from ..batch import SubgraphBatch
 from ..errors import explain
+from ..history import move_histories
 from ..loader import EvalSubgraphLoader, SubgraphLoader
 from ..scalable import ScalableGNN
 from .epoch_order import EpochOrder
-from .interrupts import StopRequest
-from .objective import build_optimizer, check_data, classification_loss, micro_f1_by_split
+from .interrupts import StopRequest, leave_ctrl_c_to_parent
+from .objective import (
+    SPLITS,
+    build_optimizer,
+    check_data,
+    classification_loss,
+    micro_f1_by_split,
+)
 from .reporter import Reporter
-from .results import Epoch, Run
+from .results import Epoch, Position, Run
+from .run_state import Training, identity_of
+from .saver import Saver
 from .schedule import learning_rate_factor
 from .settings import TrainSettings
 from .step_memory import step_peak_bytes
+
+Evaluate = Callable[[ScalableGNN, Tensor], Mapping[str, float]]
 
 
 def train(
@@ -28,9 +40,12 @@ def train(
     ptr: Tensor,
     settings: TrainSettings,
     *,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
     device: torch.device | str | None = None,
     log: bool = True,
     loss_fn: Callable[[Tensor, Tensor], Tensor] = classification_loss,
+    evaluate: Evaluate | None = None,
 ) -> Run:
     """Train a model for node classification and leave it at its best validation epoch.
 
@@ -38,29 +53,58 @@ def train(
     every history is exact for them. Ctrl-C ends the training after the batch at hand, with the
     same promise; a second Ctrl-C raises :class:`KeyboardInterrupt` at once.
 
+    With ``checkpoints``, the whole state is saved every ``settings.checkpoint_every``, at Ctrl-C
+    and at the end, and the last two states are kept. However the process ends, the same call with
+    ``resume=True`` goes on from the newest one that is whole. On the CPU, with the same number of
+    threads, it ends with the same model, histories and record, to the bit, as a run that nothing
+    has interrupted.
+
     Args:
         model: Trained in place. Its parameters are taken as they are: seed before making it.
         data: The permuted graph, with ``x``, ``y`` and one boolean mask ``(N,)`` per split.
         ptr: ``(num_parts + 1,)`` bounds of its partitions.
         settings: See :class:`TrainSettings`.
+        checkpoints: Folder for the states, and for histories on disk; made if it is not there.
+        resume: Go on from the folder's newest state, or begin where it has none. A finished
+            training is brought back as it ended.
         device: Where to compute (default: where the model's parameters are).
         log: Show a progress bar, or, where the output is no terminal, a line now and then.
-        loss_fn: Mean loss of rows ``(B, C)`` against their labels.
+        loss_fn: Mean loss of rows ``(B, C)`` against their labels. What a model's ``forward``
+            returns besides its output is added to it, as regularisation.
+        evaluate: Scores in percent of ``'train'``, ``'val'`` and ``'test'``, from the model and
+            its exact outputs for ``data``; for graphs of their own to validate and test on. By
+            default the micro F1 on the masks of ``data``.
 
     Raises:
         ValueError: If ``data`` lacks something, does not match the model, or the training
-            diverges.
+            diverges; if there are checkpoints and ``resume`` is not set; if they are of another
+            model, graph, partition or of other settings, damaged, or of a later version.
+        OSError: If the folder cannot be written to, or another process trains in it.
     """
-    check_data(data)
+    check_data(data, SPLITS if evaluate is None else SPLITS[:1])
     if not isinstance(model, ScalableGNN):
         raise TypeError(
             explain('train', "'model' must be a ScalableGNN", type(model).__name__,
                     'Derive it from ScalableGNN.')
         )  # fmt: skip
+    if resume and checkpoints is None:
+        raise ValueError(
+            explain('train', "'resume' needs the folder of the checkpoints", 'none',
+                    'Pass checkpoints=.')
+        )  # fmt: skip
     if device is not None:
         model.to(device)
-    trainer = _Trainer(model, data, ptr, settings, loss_fn)
-    return trainer.run(Reporter(settings, log))
+    with Saver(checkpoints, settings.checkpoint_every) as saver:
+        if not resume and saver.folder is not None and saver.folder.checkpoints():
+            raise ValueError(
+                explain('train', "'checkpoints' must name a folder without any, to begin anew",
+                        f"'{saver.folder.path}', which holds some",
+                        'Pass resume=True to go on from them, or another folder.')
+            )  # fmt: skip
+        if settings.history_tier is not None:
+            move_histories(model, settings.history_tier, checkpoints)
+        trainer = _Trainer(model, data, ptr, settings, loss_fn, saver, evaluate)
+        return trainer.run(Reporter(settings, log))
 
 
 class _Trainer:
@@ -71,10 +115,15 @@ class _Trainer:
         ptr: Tensor,
         settings: TrainSettings,
         loss_fn: Callable[[Tensor, Tensor], Tensor],
+        saver: Saver | None = None,
+        evaluate: Evaluate | None = None,
     ) -> None:
         self.model, self.data, self.settings, self.loss_fn = model, data, settings, loss_fn
+        self.evaluate = evaluate or (lambda _, logits: micro_f1_by_split(logits, data))
+        self.saver = Saver(None, None) if saver is None else saver
         self.optimizer = self._optimizer(model)
         self.started = 0.0
+        self.is_unsaved = True
         self.device = next(model.parameters()).device
         self.batch: SubgraphBatch | None = None
         self.order = EpochOrder(settings.seed)
@@ -89,64 +138,117 @@ class _Trainer:
                 data, ptr, batch_size=settings.batch_size, sampler=self.order, log=False,
                 num_workers=settings.num_workers, persistent_workers=settings.num_workers > 0,
                 input_nodes=data.train_mask, drop_unlabelled=settings.drop_unlabelled,
-                generator=torch.Generator(),
+                generator=torch.Generator(), worker_init_fn=leave_ctrl_c_to_parent,
             )  # fmt: skip
             self.order.size = len(self.loader.dataset)  # type: ignore[arg-type]
+        fingerprint = self.loader.graph.fingerprint
+        self.training = Training(
+            model, self.optimizer, self.device,
+            {} if self.saver.folder is None
+            else identity_of(model, data, ptr, fingerprint, settings),
+            Run(settings.mode, settings.seed, settings, fingerprint=fingerprint),
+            Position(Epoch(1)),
+        )  # fmt: skip
 
     # One run #####################################################################
 
     def run(self, reporter: Reporter) -> Run:
-        settings = self.settings
-        run = Run(settings.mode, settings.seed, settings, fingerprint=self.loader.graph.fingerprint)
-        if settings.measure_memory:
-            run.step_peak_bytes = self._step_peak_bytes()
-        best_state: dict[str, Tensor] | None = None
-        halo = rows = 0
+        run = self.training.run
         with StopRequest() as stop, reporter:
-            started = self.started = time.perf_counter()
-            if settings.mode == 'gas':
-                self.model.refresh(self.loader)
-            while not stop.requested and not self._is_over(run):
-                epoch = Epoch(len(run.epochs) + 1)
-                begun = time.perf_counter()
-                self.order.epoch = epoch.epoch
-                pulled, computed = self._train_epoch(epoch, stop)
-                halo, rows = halo + pulled, rows + computed
-                epoch.seconds = time.perf_counter() - begun
-                if stop.requested and run.best is not None:
-                    break  # an unfinished epoch is no epoch
-                run.epochs.append(epoch)
-                epoch.elapsed = time.perf_counter() - started
-                if epoch.epoch % settings.eval_every == 0 or self._is_over(run) or stop.requested:
-                    begun = time.perf_counter()
-                    scores = micro_f1_by_split(self._exact_logits(), self.data)
-                    epoch.train, epoch.val, epoch.test = (
-                        scores['train'], scores['val'], scores['test'],
-                    )  # fmt: skip
-                    epoch.eval_seconds = time.perf_counter() - begun
-                    if run.best is None or scores['val'] > (run.best.val or 0.0):
-                        run.best, best_state = epoch, self._weights()
-                    epoch.elapsed = time.perf_counter() - started
-                reporter.epoch(epoch)
+            self._begin(reporter)
+            while not (stop.requested or self._is_over(run)):
+                self._train_epoch(stop)
+                if not stop.requested:
+                    self._end_epoch(reporter)
+            if self.is_unsaved:
+                self._save()
             run.interrupted = stop.requested
-            if best_state is not None:
-                self._restore(best_state)
-        run.halo_per_batch_node = halo / max(rows, 1)
+            if run.best is None:
+                self._make_do_with_what_is_there()
+            if self.training.best_weights is not None:
+                self._restore(self.training.best_weights)
+        position = self.training.position
+        run.halo_per_batch_node = position.halo / max(position.rows, 1)
         return run
+
+    def _begin(self, reporter: Reporter) -> None:
+        found = None if self.saver.folder is None else self.saver.folder.load()
+        if found is not None:
+            self.training.restore(*found)
+            self.is_unsaved = False
+            self.started = time.perf_counter() - self.training.elapsed
+            reporter.resumed(self.training.run, self.training.position, found[1].name)
+            return
+        if self.settings.measure_memory:
+            self.training.run.step_peak_bytes = self._step_peak_bytes()
+        self.started = time.perf_counter()
+        if self.settings.mode == 'gas' and self.settings.refresh != 'never':
+            self.model.refresh(self.loader)
+
+    def _end_epoch(self, reporter: Reporter) -> None:
+        run, position = self.training.run, self.training.position
+        epoch, self.is_unsaved = position.epoch, True
+        epoch.loss = position.loss / position.labelled if position.labelled else None
+        epoch.elapsed = time.perf_counter() - self.started
+        run.epochs.append(epoch)
+        if epoch.epoch % self.settings.eval_every == 0 or self._is_over(run):
+            self._evaluate(epoch)
+        elif self._refreshes_after(epoch):
+            begun = time.perf_counter()
+            self.model.refresh(self.loader)
+            epoch.eval_seconds = time.perf_counter() - begun
+            epoch.elapsed = time.perf_counter() - self.started
+        self.training.position = position.next_epoch()
+        reporter.epoch(epoch)
+
+    def _evaluate(self, epoch: Epoch) -> None:
+        run, begun = self.training.run, time.perf_counter()
+        refreshes = self.settings.refresh == 'evaluation' or self._refreshes_after(epoch)
+        scores = self.evaluate(self.model, self._exact_logits(refreshes))
+        epoch.train, epoch.val, epoch.test = scores['train'], scores['val'], scores['test']
+        epoch.eval_seconds = time.perf_counter() - begun
+        if run.best is None or scores['val'] > (run.best.val or 0.0):
+            run.best, self.training.best_weights = epoch, self._weights()
+        epoch.elapsed = time.perf_counter() - self.started
+
+    def _refreshes_after(self, epoch: Epoch) -> bool:
+        """Whether the histories are due, whether or not the epoch is evaluated."""
+        every = self.settings.refresh
+        return isinstance(every, int) and self.batch is None and epoch.epoch % every == 0
+
+    def _make_do_with_what_is_there(self) -> None:
+        """After an interruption before the first evaluation: evaluate what there is."""
+        run, position = self.training.run, self.training.position
+        if position.batches:  # then an unfinished epoch is one after all
+            position.epoch.loss = position.loss / position.labelled if position.labelled else None
+            position.epoch.elapsed = time.perf_counter() - self.started
+            run.epochs.append(position.epoch)
+        if run.epochs:
+            self._evaluate(run.epochs[-1])
+
+    def _save(self) -> None:
+        begun = time.perf_counter()
+        self.training.elapsed = begun - self.started
+        self.saver.save(self.training.state)
+        self.training.position.epoch.checkpoint_seconds += time.perf_counter() - begun
+        self.is_unsaved = False
 
     def _is_over(self, run: Run) -> bool:
         settings = self.settings
         enough = settings.epochs is not None and len(run.epochs) >= settings.epochs
         return enough or (settings.max_seconds is not None and run.seconds >= settings.max_seconds)
 
-    def _train_epoch(self, epoch: Epoch, stop: StopRequest) -> tuple[int, int]:
-        """Fill in ``epoch``; return how many halo and how many batch rows there were."""
+    def _train_epoch(self, stop: StopRequest) -> None:
+        """Take the steps of the epoch at hand that are still to be taken."""
+        position, max_steps = self.training.position, self.settings.max_steps
+        epoch = position.epoch
         self.model.train()
-        halo = rows = labelled = 0
-        total = torch.zeros((), dtype=torch.float64)
-        for batch in self._batches():
-            halo += batch.num_nodes - batch.batch_size
-            rows += batch.batch_size
+        if epoch.steps == max_steps:  # resumed at the very end of an epoch
+            return
+        begun = time.perf_counter()
+        for batch in self._batches(epoch.epoch, position.batches):
+            position.halo += batch.num_nodes - batch.batch_size
+            position.rows += batch.batch_size
             num_labelled = int(batch.input_mask.sum())
             if num_labelled == 0:
                 epoch.skipped += 1
@@ -156,13 +258,19 @@ class _Trainer:
                 loss = self._forward_backward(self.model, batch, clear=True)
                 self._follow_schedule(epoch)
                 self.optimizer.step()
-                total += loss.double().cpu() * num_labelled
-                labelled += num_labelled
+                position.loss += float(loss.double()) * num_labelled
+                position.labelled += num_labelled
                 epoch.steps += 1
-            if stop.requested or epoch.steps == self.settings.max_steps:
+            position.batches += 1
+            self.is_unsaved = True
+            epoch.seconds += time.perf_counter() - begun
+            if stop.requested:
                 break
-        epoch.loss = float(total) / labelled if labelled else None
-        return halo, rows
+            if self.saver.is_due_after_batch():
+                self._save()
+            if epoch.steps == max_steps:
+                break
+            begun = time.perf_counter()
 
     def _follow_schedule(self, epoch: Epoch) -> None:
         settings = self.settings
@@ -175,10 +283,12 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group['lr'] = settings.lr * learning_rate_factor(settings.schedule, progress)
 
-    def _batches(self) -> Iterator[SubgraphBatch]:
+    def _batches(self, epoch: int = 0, done: int = 0) -> Iterator[SubgraphBatch]:
+        """The batches of an epoch after those that are done."""
         if self.batch is not None:
-            yield self.batch
+            yield from [self.batch][done:]
             return
+        self.order.epoch, self.order.skip = epoch, done * self.settings.batch_size
         for batch in self.loader:
             yield batch.to(self.device)
 
@@ -191,11 +301,11 @@ class _Trainer:
         if clear:
             self.optimizer.zero_grad()
         out = model(batch)
-        out = out[0] if isinstance(out, tuple) else out
+        out, *terms = out if isinstance(out, tuple) else (out,)
         mask = batch.input_mask
         loss = self.loss_fn(out[mask], batch.y[: batch.batch_size][mask])
         weighted = self.settings.loss_weighting == 'full' and self.settings.mode == 'gas'
-        (loss * batch.loss_weight if weighted else loss).backward()
+        sum(terms, loss * batch.loss_weight if weighted else loss).backward()
         if self.settings.grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), self.settings.grad_norm)
         return loss.detach()
@@ -222,10 +332,10 @@ class _Trainer:
     # Evaluation ##################################################################
 
     @torch.no_grad()
-    def _exact_logits(self) -> Tensor:
-        """Exact outputs for all nodes; every history is exact afterwards."""
+    def _exact_logits(self, refresh: bool = True) -> Tensor:
+        """Exact outputs for all nodes; with ``refresh``, every history is exact afterwards."""
         if self.batch is None:
-            return self.model.refresh(self.loader)
+            return self.model.refresh(self.loader) if refresh else self.model(loader=self.loader)
         self.model.eval()
         out = self.model(self.batch)  # no halo: exact as it is
         return out[0] if isinstance(out, tuple) else out

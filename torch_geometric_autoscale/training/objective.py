@@ -1,5 +1,7 @@
 """Loss, scores and optimiser of node classification."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,19 +58,19 @@ def build_optimizer(
     return torch.optim.Adam(groups, lr=lr)
 
 
-def check_data(data: Data) -> None:
-    """Raise unless ``data`` has features, labels and one split, with labelled nodes in each.
+def check_data(data: Data, splits: Sequence[str] = SPLITS) -> None:
+    """Raise unless ``data`` has features, labels and masks, with labelled nodes in each.
 
     Raises:
         ValueError: Naming the attribute that is missing or of another shape.
     """
-    for name in ('x', 'y', *(f'{split}_mask' for split in SPLITS)):
+    for name in ('x', 'y', *(f'{split}_mask' for split in splits)):
         if not isinstance(data.get(name), Tensor):
             raise ValueError(
                 explain('train', f"'data.{name}' must be there", 'nothing',
                         "'gen_masks' draws masks from labels.")
             )  # fmt: skip
-    for split in SPLITS:
+    for split in splits:
         mask = data[f'{split}_mask']
         if mask.dtype != torch.bool or mask.shape != data.y.shape[:1]:
             raise ValueError(

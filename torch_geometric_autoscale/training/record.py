@@ -13,7 +13,7 @@ from .machine import machine, versions
 from .results import Run
 
 RECORD_VERSION = 1
-PLACES = ('root', 'out')
+PLACES = ('root', 'out', 'resume')
 
 
 def build_record(
@@ -25,8 +25,8 @@ def build_record(
     """Compose a record.
 
     Args:
-        settings: Resolved settings of the job. ``root`` and ``out`` are left out, and of a data
-            set's path only the file name is kept: a record tells no one's folders.
+        settings: Resolved settings of the job. ``root``, ``out`` and ``resume`` are left out, and
+            of a data set's path only the file name is kept: a record tells no one's folders.
         runs: What was trained, in order.
         partition: Its quality, and what else there is to say about it.
         device: The device that computed.

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from ..progress import progress
-from .results import Epoch
+from .results import Epoch, Position, Run
 from .settings import TrainSettings
 
 TITLES = {'gas': 'Histories', 'full': 'Full batch'}
@@ -37,6 +37,18 @@ class Reporter:
         if self.bar is not None:
             self.bar.close()
 
+    def resumed(self, run: Run, position: Position, name: str) -> None:
+        """Take note of what an earlier process has done."""
+        self.best = max((epoch.val or 0.0 for epoch in run.epochs), default=0.0)
+        if run.epochs:
+            self.tenth = self._tenths(run.epochs[-1])
+            if self.bar is not None:
+                self._advance_bar(run.epochs[-1])
+        if self.log:
+            at = f'epoch {position.epoch.epoch}, {position.batches} of its batches done'
+            text = f'{self.title}: resumed from {name}, at {at}'
+            print(text, file=sys.stderr if self.bar is not None else sys.stdout, flush=True)
+
     def epoch(self, epoch: Epoch) -> None:
         """Take note of a finished epoch."""
         if epoch.val is not None:
@@ -53,13 +65,10 @@ class Reporter:
         self.bar.update(done - self.bar.n)
 
     def _print_line(self, epoch: Epoch) -> None:
-        share = max(
-            epoch.epoch / self.settings.epochs if self.settings.epochs else 0.0,
-            epoch.elapsed / self.settings.max_seconds if self.settings.max_seconds else 0.0,
-        )
-        if int(10 * share + 1e-9) <= self.tenth:
+        tenth = self._tenths(epoch)
+        if tenth <= self.tenth:
             return
-        self.tenth = int(10 * share + 1e-9)
+        self.tenth = tenth
         loss = 'none' if epoch.loss is None else f'{epoch.loss:.4f}'
         val = '' if epoch.val is None else f', val {epoch.val:.2f}%'
         print(
@@ -67,3 +76,12 @@ class Reporter:
             f'best val {self.best:.2f}%',
             flush=True,
         )
+
+    def _tenths(self, epoch: Epoch) -> int:
+        """How many tenths of the way are over."""
+        settings = self.settings
+        share = max(
+            epoch.epoch / settings.epochs if settings.epochs else 0.0,
+            epoch.elapsed / settings.max_seconds if settings.max_seconds else 0.0,
+        )
+        return int(10 * share + 1e-9)

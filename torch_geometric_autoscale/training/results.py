@@ -18,6 +18,7 @@ class Epoch:
         skipped: Batches without a training node: run forward, no step.
         seconds: Building batches and taking steps.
         eval_seconds: Refresh and exact evaluation.
+        checkpoint_seconds: Saving checkpoints in the midst of it.
         elapsed: Seconds of training since its start, at the end of this epoch.
         train, val, test: Exact micro F1 in percent, where this epoch was evaluated.
     """
@@ -28,10 +29,36 @@ class Epoch:
     skipped: int = 0
     seconds: float = 0.0
     eval_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
     elapsed: float = 0.0
     train: float | None = None
     val: float | None = None
     test: float | None = None
+
+
+@dataclass
+class Position:
+    """Where a training stands: in which epoch, after how many of its batches.
+
+    Attributes:
+        epoch: The epoch at hand, filled in as it goes.
+        batches: Its batches that are done.
+        labelled: Training nodes in them.
+        loss: Sum of these nodes' losses.
+        halo: Halo rows of all batches of the run so far.
+        rows: Batch rows of all batches of the run so far.
+    """
+
+    epoch: Epoch
+    batches: int = 0
+    labelled: int = 0
+    loss: float = 0.0
+    halo: int = 0
+    rows: int = 0
+
+    def next_epoch(self) -> 'Position':
+        """The beginning of the epoch after this one."""
+        return Position(Epoch(self.epoch.epoch + 1), halo=self.halo, rows=self.rows)
 
 
 @dataclass

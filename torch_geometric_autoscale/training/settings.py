@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import explain
+from ..history.tiers import TIERS
+from .interval import parse_interval
 
 MODES = ('gas', 'full')
+REFRESHES = ('evaluation', 'never')
 LOSS_WEIGHTINGS = ('mean', 'full')
 SCHEDULES = ('constant', 'onecycle')
 
@@ -30,13 +33,20 @@ class TrainSettings:
             where it does not tell them apart.
         nonreg_weight_decay: Weight decay of all other parameters.
         grad_norm: Clip gradients to this norm; ``None``: leave them.
-        eval_every: Epochs between exact evaluations, each of which refreshes every history. The
-            last epoch is always evaluated.
+        eval_every: Epochs between exact evaluations. The last epoch is always evaluated.
+        refresh: When every history is made exact, for ``'gas'``. ``'evaluation'``: before the
+            first epoch and at every evaluation, which then is nearly free. A whole number ``n``:
+            before the first epoch and after every ``n``-th. ``'never'``: not during training.
         loss_weighting: ``'mean'``: each batch's step follows the mean loss of its training nodes
             (as in the paper's scripts). ``'full'``: that mean times the batch's share of all
             training nodes, so that the gradients of an epoch add up to that of the full loss.
         drop_unlabelled: Leave out partitions without a training node. Else a batch without any
             is run forward, so that its rows stay fresh, and takes no step.
+        history_tier: ``'ram'`` or ``'disk'``: bring the histories to this medium before training.
+            ``None``: leave them where they are.
+        checkpoint_every: Interval between checkpoints: ``'30s'``, ``'5min'``, ``'1h'``,
+            ``'100batches'``; ``None``: only at Ctrl-C and at the end. Without a folder for
+            checkpoints there are none.
         measure_memory: Measure the peak memory of a step, on a copy, before training.
         seed: Seed of the order of batches and of dropout.
     """
@@ -53,8 +63,11 @@ class TrainSettings:
     nonreg_weight_decay: float = 0.0
     grad_norm: float | None = None
     eval_every: int = 1
+    refresh: str | int = 'evaluation'
     loss_weighting: str = 'mean'
     drop_unlabelled: bool = False
+    history_tier: str | None = None
+    checkpoint_every: str | float | None = '5min'
     measure_memory: bool = True
     seed: int = 0
 
@@ -62,6 +75,13 @@ class TrainSettings:
         _check_choice('mode', self.mode, MODES)
         _check_choice('schedule', self.schedule, SCHEDULES)
         _check_choice('loss_weighting', self.loss_weighting, LOSS_WEIGHTINGS)
+        if self.history_tier is not None:
+            _check_choice('history_tier', self.history_tier, TIERS)
+        parse_interval(self.checkpoint_every)
+        if isinstance(self.refresh, str):
+            _check_choice('refresh', self.refresh, REFRESHES)
+        else:
+            _check_whole('refresh', self.refresh, least=1)
         for name in ('epochs', 'batch_size', 'max_steps', 'eval_every'):
             _check_whole(name, getattr(self, name), least=1, optional=name in OPTIONAL)
         for name in ('num_workers', 'seed'):

@@ -1,0 +1,76 @@
+"""When histories are refreshed, which terms join the loss, and whose scores count."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from torch_geometric_autoscale import ScalableGNN, models
+from torch_geometric_autoscale.training import TrainSettings, train
+
+from .tiny import CLASSES, N, tiny_data, tiny_model, tiny_ptr, tiny_settings
+
+
+def refreshes_during(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> int:
+    """How often a training of six epochs refreshes, its very end left out."""
+    count = 0
+    refresh = ScalableGNN.refresh
+
+    def counted(self: ScalableGNN, loader: Any) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        return refresh(self, loader)
+
+    monkeypatch.setattr(ScalableGNN, 'refresh', counted)
+    settings = tiny_settings(epochs=6, **changes)
+    run = train(tiny_model(), tiny_data(), tiny_ptr(), settings, log=False)
+    assert run.test is not None
+    return count - 1  # histories are always left exact
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({}, 1 + 6),
+        ({'eval_every': 3}, 1 + 2),
+        ({'refresh': 'never'}, 0),
+        ({'refresh': 1}, 1 + 6),
+        ({'refresh': 2, 'eval_every': 3}, 1 + 3),
+        ({'refresh': 6}, 1 + 1),
+        ({'mode': 'full', 'refresh': 2}, -1),
+    ],
+)
+def test_histories_are_refreshed_when_told(monkeypatch, changes, expected):
+    assert refreshes_during(monkeypatch, **changes) == expected
+
+
+@pytest.mark.parametrize('refresh', ['sometimes', 0, -1])
+def test_refresh_is_a_word_or_a_number_of_epochs(refresh):
+    with pytest.raises(ValueError, match="'refresh' must be"):
+        TrainSettings(refresh=refresh)
+
+
+def gradient_of_a_step(perturbation: float) -> torch.Tensor:
+    torch.manual_seed(0)
+    model = models.GIN(N, 5, 8, CLASSES, 2, batch_norm=False, perturbation=perturbation)
+    settings = tiny_settings(epochs=1, mode='full', lr=1e-12)
+    train(model, tiny_data(), tiny_ptr(), settings, log=False)
+    return model.convs[1].nn[0].weight.grad
+
+
+def test_what_a_model_returns_besides_its_output_is_added_to_the_loss():
+    assert not torch.allclose(gradient_of_a_step(0.0), gradient_of_a_step(1.0))
+
+
+def test_scores_may_come_from_elsewhere():
+    data = tiny_data()
+    data.val_mask = data.test_mask = None  # nothing of this graph is looked at
+    seen = []
+
+    def evaluate(model: ScalableGNN, logits: torch.Tensor) -> dict[str, float]:
+        seen.append(logits.shape)
+        return {'train': 1.0, 'val': float(len(seen)), 'test': 10.0 * len(seen)}
+
+    run = train(tiny_model(), data, tiny_ptr(), tiny_settings(), log=False, evaluate=evaluate)
+    assert seen == [(N, CLASSES)] * 3
+    assert (run.val, run.test, run.best.epoch) == (3.0, 30.0, 3)

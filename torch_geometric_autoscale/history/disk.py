@@ -1,0 +1,92 @@
+"""Rows in a memory-mapped file.
+
+The file is working memory that happens to lie on a disk: it has no name, is written in place and
+without ceremony, and is gone with the process that made it, however that ends. So there is no
+file that a crash could leave half-written and nobody who could read one. What outlives the process
+are checkpoints: each holds a copy of every table, with checksums, and becomes visible only once it
+is whole (``training/container.py``). A resumed run fills new working files from it; whatever was
+pushed after the checkpoint is thereby rolled back.
+
+Against an undo journal this costs the copy of a table per checkpoint, and a copy back when a run
+is resumed. It buys that no push ever waits for the disk, that the two checkpoints that are kept
+share no byte (damage to one leaves the other whole), and that tables on disk and in memory are
+treated alike. In training every row is written about twice an epoch, so that a journal would soon
+hold as many bytes as the copy.
+
+The disk is asked for all the room when the file is made. A mapped page without room behind it
+would end the process with SIGBUS when it is written; like this, a full disk is an error with a
+message before the training begins.
+"""
+
+import mmap
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import explain
+from .table import TableStore
+
+
+class DiskStore(TableStore):
+    """A table in a file without a name.
+
+    Args:
+        num_rows, width, dtype: As in :class:`TableStore`.
+        folder: A folder on the disk to use (default: the system's for temporary files).
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk has not enough room.
+    """
+
+    tier = 'disk'
+
+    def __init__(
+        self, num_rows: int, width: int, dtype: torch.dtype, folder: str | Path | None = None
+    ) -> None:
+        self.folder = Path(tempfile.gettempdir() if folder is None else folder)
+        super().__init__(num_rows, width, dtype)
+
+    def _allocate(self, dtype: torch.dtype) -> Tensor:
+        size = self.num_rows * self.width * dtype.itemsize
+        if size == 0:
+            return torch.zeros(self.num_rows, self.width, dtype=dtype)
+        try:
+            mapped = _map_new_file(self.folder, size)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                explain('History', f"the folder of tables on disk must take {size:,} bytes",
+                        f"'{self.folder}': {error.strerror}",
+                        'Make room, name a folder on another disk, or keep the table in memory.'),
+            ) from error  # fmt: skip
+        return torch.frombuffer(mapped, dtype=dtype).view(self.num_rows, self.width)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'DiskStore':
+        copied = _filled(self.folder, self._table)
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self) -> Any:
+        return _filled, (self.folder, self._table)
+
+
+def _filled(folder: Path, table: Tensor) -> DiskStore:
+    store = DiskStore(table.size(0), table.size(1), table.dtype, folder)
+    store.load({'emb': table})
+    return store
+
+
+def _map_new_file(folder: Path, size: int) -> mmap.mmap:
+    with tempfile.TemporaryFile(dir=folder, prefix='history-') as file:
+        if hasattr(os, 'posix_fallocate'):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            zeros = bytes(2**20)
+            for start in range(0, size, len(zeros)):
+                file.write(zeros[: size - start])
+            file.flush()
+        return mmap.mmap(file.fileno(), size)  # keeps the file open by itself
