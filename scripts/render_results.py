@@ -1,12 +1,13 @@
-"""Write the tables of the README from the records in ``benchmarks/results``.
+"""Write the tables of the README and of pages from the records in ``benchmarks/results``.
 
 python scripts/render_results.py            # rewrite
-python scripts/render_results.py --check    # fail if the README is not what the records give
+python scripts/render_results.py --check    # fail if a page is not what the records give
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +54,25 @@ def training(name: str, title: str, seconds: bool = True) -> str:
     return f'{title} {cut}\n\n{table}\n\n{source(name, record)}'
 
 
-def benchmark(name: str, title: str) -> str:
-    """The tables of one script in ``benchmarks``; says so where it has not been run."""
+def benchmark(name: str, title: str, only: str | None = None) -> str:
+    """The tables of one script in ``benchmarks``, or one; says so where it has not been run."""
     if not (RESULTS / name).exists():
         return f'{title} Not run yet.'
     record = json.loads((RESULTS / name).read_text('utf-8'))
     parts = [title]
-    for table in record['tables'].values():
-        parts += [f'{table["title"]}:', markdown(table['header'], table['rows'])]
+    for key, table in record['tables'].items():
+        if only in (None, key):
+            parts += [f'{table["title"]}:', markdown(table['header'], table['rows'])]
     return '\n\n'.join([*parts, source(name, record)])
 
 
-SECTIONS = {
+def on_page(name: str, table: str) -> Callable[[], str]:
+    """One table of a script, as pages in ``docs`` show it."""
+    title = f'`python benchmarks/{Path(name).stem}.py`:'
+    return lambda: benchmark(name, title, table).replace('](benchmarks/', '](../benchmarks/')
+
+
+README = {
     'results': lambda: '\n\n'.join([
         training('wordnet.json', 'What `make demo` prints, WordNet (117,659 synsets, 45 classes), '
                  'each with its own tuned settings and the same number of seconds:'),
@@ -83,27 +91,44 @@ SECTIONS = {
         benchmark('inference.json', '`python benchmarks/inference.py --root data`: exact '
                   'inference of 64 layers from one `forward`.'),
         benchmark('few_labels.json', '`python benchmarks/few_labels.py`: few labels.'),
+        benchmark('checkpoint.json', '`python benchmarks/checkpoint.py`: what checkpoints cost.'),
+        benchmark('autoscale.json', '`python benchmarks/autoscale.py`: PyG\'s own models, '
+                  'converted by `autoscale`.'),
     ]),
 }  # fmt: skip
+
+PAGES = {
+    'README.md': README,
+    'docs/from_neighbor_loader.md': {
+        'loaders': on_page('neighbor_loader.json', 'loaders'),
+        'cases': on_page('neighbor_loader.json', 'cases'),
+    },
+    'docs/heterogeneous.md': {
+        'dblp': on_page('heterogeneous.json', 'dblp'),
+        'wordnet': on_page('heterogeneous.json', 'wordnet'),
+    },
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true')
     args = parser.parse_args()
-    path = ROOT / 'README.md'
-    text = old = path.read_text('utf-8')
-    for name, render in SECTIONS.items():
-        start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = f'{before}{start}\n{render()}\n{end}{after}'
-    if args.check:
-        if text != old:
-            print('README.md is not what the records give: run scripts/render_results.py')
-        return int(text != old)
-    path.write_text(text, 'utf-8')
-    return 0
+    stale = False
+    for page, sections in PAGES.items():
+        path = ROOT / page
+        text = old = path.read_text('utf-8')
+        for name, render in sections.items():
+            start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
+            before, _, rest = text.partition(start)
+            _, _, after = rest.partition(end)
+            text = f'{before}{start}\n{render()}\n{end}{after}'
+        if args.check and text != old:
+            print(f'{page} is not what the records give: run scripts/render_results.py')
+            stale = True
+        elif not args.check:
+            path.write_text(text, 'utf-8')
+    return int(stale)
 
 
 if __name__ == '__main__':

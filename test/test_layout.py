@@ -26,15 +26,16 @@ ORDER = [
     # engine
     'history.store', 'history.table', 'history.memory', 'history.disk', 'history.tiers',
     'history.history', 'history.move', 'history',
-    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'operators',
+    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'quantiles', 'operators',
     'loader_input', 'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments',
     'scalable',
     # conversion
     'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
     'conversion.source', 'conversion.node_parameters', 'conversion.caches',
     'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
-    'conversion.conversion', 'conversion.hetero_graph', 'conversion.hetero_loader', 'conversion.hetero_norm',
-    'conversion.hetero_source', 'conversion.hetero_whole', 'conversion.levels',
+    'conversion.conversion', 'conversion.hetero_graph', 'conversion.hetero_loader',
+    'conversion.hetero_norm', 'conversion.hetero_source', 'conversion.hetero_whole',
+    'conversion.levels',
     'conversion.verification', 'conversion.planning', 'conversion.autoscaled',
     'conversion.as_model', 'conversion',
     # models and data

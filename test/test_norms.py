@@ -36,7 +36,7 @@ def test_batch_rows_and_running_statistics_are_those_of_batch_rows_alone(make):
     alone, x = copy.deepcopy(norm), rows(3)
     for scale in (1.0, 2.0):
         expected = alone(scale * x[:B])
-        with BatchRowStatistics(B, N):
+        with BatchRowStatistics({N: B}):
             out = norm(scale * x)
         assert torch.allclose(out[:B], expected, rtol=0, atol=1e-12)
     for name, value in alone.state_dict().items():
@@ -49,7 +49,7 @@ def test_batch_rows_and_running_statistics_are_those_of_batch_rows_alone(make):
 ])  # fmt: skip
 def test_halo_rows_are_normalised_with_the_statistics_of_batch_rows(make, shape):
     norm, x = fresh(make()), rows(*shape)
-    with BatchRowStatistics(B, N):
+    with BatchRowStatistics({N: B}):
         out = norm(x)
     over = [0, *range(2, x.dim())]
     mean = x[:B].mean(over, keepdim=True)
@@ -66,7 +66,7 @@ def test_gradients_reach_every_input(affine):
     bias = torch.tensor([1.0, -1.0], dtype=torch.float64, requires_grad=affine)
 
     def normalise(x, weight, bias):
-        with BatchRowStatistics(B, N):
+        with BatchRowStatistics({N: B}):
             return F.batch_norm(x, None, None, weight, bias, training=True)
 
     assert torch.autograd.gradcheck(normalise, (x, weight, bias))
@@ -76,7 +76,7 @@ def test_halo_rows_leave_no_trace():
     x, norm = rows(3), fresh(torch.nn.BatchNorm1d(3))
     other, y = copy.deepcopy(norm), x.clone()
     y[B:] = 1e6
-    with BatchRowStatistics(B, N):
+    with BatchRowStatistics({N: B}):
         assert torch.equal(norm(x)[:B], other(y)[:B])
     assert torch.equal(norm.running_var, other.running_var)
 
@@ -85,7 +85,7 @@ def test_halo_rows_leave_no_trace():
 def test_other_numbers_of_rows_are_normalised_as_they_are(count):
     norm, x = fresh(torch.nn.BatchNorm1d(3)), rows(3)[:count]
     expected = copy.deepcopy(norm)(x)
-    with BatchRowStatistics(B, N):
+    with BatchRowStatistics({N: B}):
         assert torch.equal(norm(x), expected)
 
 
@@ -94,21 +94,21 @@ def test_evaluation_uses_running_statistics():
     norm(x)
     norm.eval()
     expected = norm(x)
-    with BatchRowStatistics(B, N):
+    with BatchRowStatistics({N: B}):
         assert torch.equal(norm(x), expected)
 
 
 def test_the_mode_ends_with_its_block():
     norm, x = fresh(torch.nn.BatchNorm1d(3)), rows(3)
     expected = copy.deepcopy(norm)(x)
-    with BatchRowStatistics(B, N):
+    with BatchRowStatistics({N: B}):
         pass
     assert torch.equal(norm(x), expected)
 
 
 def test_low_precision_stays_low():
     norm = torch.nn.BatchNorm1d(3)
-    with BatchRowStatistics(B, N):
+    with BatchRowStatistics({N: B}):
         out = norm(rows(3).bfloat16())
     assert out.dtype == torch.bfloat16
 

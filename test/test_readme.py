@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,16 +14,19 @@ BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
 def test_readme_has_code_to_run():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 5
 
 
 def test_code_blocks_run_one_after_the_other(capsys: pytest.CaptureFixture[str]):
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
+    shapes = []
     for block in BLOCKS:
         exec(compile(block, 'README.md', 'exec'), names)
+        shapes.append(tuple(names['logits'].shape) if 'logits' in names else None)
+    assert shapes[:2] == [None, (117_659, 45)]
     accuracy = float(re.findall(r'validation accuracy (\S+)', capsys.readouterr().out)[-1])
     assert accuracy > 0.5  # six epochs, 45 classes
-    assert names['in_your_order'].isfinite().all()  # type: ignore[attr-defined]
+    assert names['in_your_order'].isfinite().all()
 
 
 def test_tables_are_what_the_records_give():

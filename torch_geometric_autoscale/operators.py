@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn.modules import module as torch_module
 from torch_geometric.nn import Aggregation, MessagePassing
 from torch_geometric.nn import conv as pyg
+from torch_geometric.nn.aggr import QuantileAggregation
 
 from .adjacency import Adjacency
 from .calls import current_call
@@ -42,6 +43,7 @@ from .errors import NeedsBothDirections, explain
 from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
 from .guard import current_guard, guard_operator
+from .quantiles import quantiles_of_a_batch
 from .tags import adjacency_of, is_weight_of, tag_edge_index
 from .watcher import current_watcher
 
@@ -85,6 +87,7 @@ def teach_pyg() -> None:
         MessagePassing.__call__ = _call_operator
         Aggregation.to_dense_batch = _to_dense_batch
         pyg.ChebConv.__norm__ = scaled_laplacian
+        QuantileAggregation.forward = quantiles_of_a_batch
     for name, module in list(sys.modules.items()):
         if module in _known_modules or name.startswith(__package__):
             continue

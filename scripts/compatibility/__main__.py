@@ -42,7 +42,7 @@ def stale(outcome: Outcome) -> str:
 def without_errors(text: str) -> str:
     """The page without versions and the size of rounding errors, which differ by machine."""
     text = re.sub(r'torch [\d.]+, PyG [\d.]+', 'versions', text)
-    return re.sub(r'\b\d(\.\d)?e[+-]\d\d\b', 'eps', text)
+    return re.sub(r'\b\d(\.\d)?e[+-]\d\d\b|(?<=\| )0(?= \||<br>)', 'eps', text)
 
 
 def main() -> int:

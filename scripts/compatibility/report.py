@@ -14,30 +14,83 @@ from .outcome import CRASHED, EXACT, REFUSED, UNAVAILABLE, WRONG, Outcome
 # The worst first: what a row's status is if its options differ.
 ORDER = (WRONG, CRASHED, EXACT, REFUSED, UNAVAILABLE)
 TITLES = {
-    'operators': ('Operators', 'Every name in `torch_geometric.nn.conv.__all__`.'),
+    'operators': ('Operators', 'operator', 'Every name in `torch_geometric.nn.conv.__all__`.'),
     'models': (
         'Models',
+        'model',
         'Every model in `torch_geometric.nn.models` that gives, or could be taken to give, one '
         'row per node.',
     ),
-    'aggregations': ('Aggregations', 'Every aggregation in `torch_geometric.nn.aggr`, inside of '
-                     '`SAGEConv`.'),
-    'compositions': ('Modules of one\'s own', 'What users build from operators, right and wrong.'),
-}  # fmt: skip
-LONGEST_REASON = 260
+    'aggregations': (
+        'Aggregations',
+        'aggregation',
+        'Every aggregation in `torch_geometric.nn.aggr`, inside of `SAGEConv`.',
+    ),
+    'compositions': (
+        'Modules of your own',
+        'module',
+        'What is built from operators, and what cannot be computed from a batch.',
+    ),
+}
+INTRODUCTION = """\
+# What `autoscale` converts
+
+{summary}
+
+The columns count rows of the tables below, which rest on {runs} conversions: every option,
+mostly two and three layers deep. Of these, {found}.
+
+- **exact**: batches give what PyG gives on the whole graph. The number shown is the largest
+  error of all checks, relative to the largest number compared. It is below 1e-9 (below 1e-4 for
+  the few models that run in float32 only).
+- **refused**: an error says why before a number is returned. What these errors advise is in
+  [What to do instead](#what-to-do-instead).
+- **not runnable here**: PyG does not run it on the whole graph either, for the reason shown.
+
+A row is *exact* if one of its options is. Options that are not are marked beside their name, and
+the last column says why. Names such as `'convs.0'` are those of the models that were converted.
+
+## How it was checked
+
+Each model is built with fixed random weights in float64 and held against PyG's own full-batch
+run. The graph is meant to be hard: {nodes} nodes and {edges} directed edges with hubs, isolated
+nodes, self-loops and duplicate edges, in {parts} random parts, which cut {cut:.0f}% of the edges.
+Compared are
+
+- the outputs of batches after `gas.refresh()`, and of `gas.inference()`;
+- the outputs after one sweep per boundary, from histories of zeros;
+- the outputs in training mode, without dropout;
+- the gradients of a loss on all nodes, and on one part with the rows of others as constants.
+
+torch {torch}, PyG {pyg}. `python -m scripts.compatibility` writes this page;
+`python -m scripts.compatibility --check` and the slow tests in
+`test/conversion/test_compatibility.py` compare it with a new run."""
+ADVICE = """\
+## What to do instead
+
+What the errors of the refused rows ask for, and what they advise.
+
+| what a module must do | otherwise |
+|---|---|
+"""
+NOT_TRIED = """\
+## Not tried
+
+These names in `torch_geometric.nn.models` are in no table.
+
+"""
+LONGEST = 180
 
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """The whole page in Markdown."""
     parts = [_introduction(outcomes)]
-    for table, (title, about) in TITLES.items():
+    for table, (title, kind, about) in TITLES.items():
         rows = [o for o in outcomes if o.case.table == table]
         if rows:
-            parts.append(f'## {title}\n\n{about}\n\n{_table(rows)}')
-    parts.append(
-        '## Not asked\n\nThese names in `torch_geometric.nn.models` compute no row per node.\n\n'
-        + '\n'.join(f'- `{name}`: {reason}.' for name, reason in OUTSIDE.items())
-    )
+            parts.append(f'## {title}\n\n{about}\n\n{_table(kind, rows)}')
+    parts.append(ADVICE + _advice(outcomes))
+    parts.append(NOT_TRIED + '\n'.join(f'- `{name}`: {why}.' for name, why in OUTSIDE.items()))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -48,32 +101,24 @@ def counts(outcomes: Iterable[Outcome]) -> Counter[str]:
 
 def _introduction(outcomes: Sequence[Outcome]) -> str:
     graph = describe()
-    lines = [
-        '# What `autoscale` converts',
-        'Written by `python -m scripts.compatibility`; what it says is checked by '
-        '`pytest -m slow test/conversion/test_compatibility.py`. '
-        f'torch {torch.__version__.split("+")[0]}, PyG {torch_geometric.__version__}.',
-        'Every option is built two and three layers deep and held, with frozen weights and in '
-        f"float64, against PyG's own full-batch run on a random graph of {graph['nodes']} nodes "
-        f'and {graph["edges"]} directed edges (hubs, isolated nodes, self-loops, duplicate edges) '
-        f'in {graph["parts"]} random parts, which cut {100 * graph["cut"]:.0f}% of the edges: '
-        'batches after `refresh()`; after one sweep per boundary from zeroed histories; '
-        '`inference()`; training mode without dropout; and the gradients of a loss, on all nodes '
-        'and on one part. *exact*: the largest error, relative to the largest number, is the one '
-        'shown and below 1e-9 (1e-4 for the few models that run in float32 only). *refused*: an '
-        'error says why before a number is returned. *not runnable here*: full batch does not run '
-        'either. A row says *exact* if one of its options is; those that are not are marked.',
-        _summary(outcomes),
-    ]
-    return '\n\n'.join(lines)
+    found = Counter(o.status for o in outcomes)
+    return INTRODUCTION.format(
+        summary=_summary(outcomes),
+        runs=f'{len(outcomes):,}',
+        found=', '.join(f'{found[s]} are {s}' for s in ORDER if found[s] or s == EXACT),
+        cut=100 * graph['cut'],
+        **{name: graph[name] for name in ('nodes', 'edges', 'parts')},
+        torch=torch.__version__.split('+')[0],
+        pyg=torch_geometric.__version__,
+    )
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:
     lines = [
-        '| | exact | of them in every option | refused | not runnable here | wrong |',
+        '| rows | exact | of them in every option | refused | not runnable here | wrong |',
         '|---|---:|---:|---:|---:|---:|',
     ]
-    for table, (title, _) in TITLES.items():
+    for table, (title, *_) in TITLES.items():
         rows = [o for o in outcomes if o.case.table == table]
         if rows:
             found = counts(rows)
@@ -84,13 +129,27 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     return '\n'.join(lines)
 
 
-def _table(outcomes: Sequence[Outcome]) -> str:
-    lines = ['| | options | status | largest error, or reason |', '|---|---|---|---|']
+def _table(kind: str, outcomes: Sequence[Outcome]) -> str:
+    lines = [f'| {kind} | options | status | largest error; why not |', '|---|---|---|---|']
     for name, rows in _by_name(outcomes):
         cells = (f'`{name}`' if ' ' not in name else name, _options(rows), _status(rows),
                  _error_or_reason(rows))  # fmt: skip
-        lines.append('| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |')
+        lines.append(_row(cells))
     return '\n'.join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
+
+
+def _advice(outcomes: Iterable[Outcome]) -> str:
+    """A row for each rule that something broke, with all advice that was given."""
+    found: dict[str, dict[str, None]] = {}
+    for outcome in outcomes:
+        rule, _, advice = _explained(outcome.reason)
+        if outcome.status == REFUSED and advice:
+            found.setdefault(rule, {})[_plain(advice)] = None
+    return '\n'.join(_row((rule, '<br>'.join(advice))) for rule, advice in found.items())
 
 
 def _by_name(outcomes: Iterable[Outcome]) -> list[tuple[str, list[Outcome]]]:
@@ -126,25 +185,43 @@ def _error_or_reason(rows: Sequence[Outcome]) -> str:
     parts = []
     exact = [row.worst for row in rows if row.status == EXACT]
     if exact:
-        parts.append(f'{max(exact):.0e}')
+        parts.append(f'{max(exact):.0e}' if max(exact) else '0')
     reasons: dict[str, str] = {}
     for row in rows:
         if row.status != EXACT:
-            reasons.setdefault(row.case.option, _brief(row.reason))  # the same in every depth
-    alone = len(_by_option(rows)) == 1
-    for reason in dict.fromkeys(reasons.values()):
-        options = [option for option, its_reason in reasons.items() if its_reason == reason]
-        parts.append(reason if alone else f'{"; ".join(options)}: {reason}')
+            reasons.setdefault(row.case.option, row.reason)  # the same in every depth
+    groups: dict[str, list[str]] = {}
+    for option, reason in reasons.items():
+        groups.setdefault(_explained(reason)[0], []).append(option)
+    alone = len(_by_option(rows)) == len(reasons) and len(groups) == 1
+    for options in groups.values():
+        text = _brief(reasons[options[0]])
+        differ = len({_brief(reasons[option]) for option in options}) > 1
+        text += f', with {options[0]}' if differ else ''
+        parts.append(text if alone else f'*{"; ".join(options)}*: {text}')
     return '<br>'.join(parts)
+
+
+def _explained(reason: str) -> tuple[str, str, str]:
+    """The rule, what was got, and the advice; the last two are empty in errors of others."""
+    head, _, text = reason.partition(': ')
+    if head.isidentifier() and text:
+        reason = text
+    said, got, rest = reason.partition(' (got ')
+    if not got:
+        return reason, '', ''
+    got, _, advice = rest.rpartition('). ')
+    got, advice = (got, advice) if got else (rest.removesuffix(')'), '')
+    return said.partition(': ')[2] or said, got, advice
 
 
 def _brief(reason: str) -> str:
     """An error's text without its class and its advice, cut to what a cell holds."""
-    head, _, text = reason.partition(': ')
-    if head.isidentifier() and text:
-        reason = text
-    rule, end, _ = reason.partition('). ')
-    reason = rule + end.rstrip()
-    if len(reason) > LONGEST_REASON:
-        reason = reason[:LONGEST_REASON].rsplit(' ', 1)[0] + ' ...'
-    return reason.replace('\n', ' ').replace('<', '&lt;').replace('*', '\\*')
+    rule, got, _ = _explained(reason)
+    if len(got) > LONGEST:
+        got = got[:LONGEST].rsplit(' ', 1)[0] + ' ...'
+    return _plain(f'{rule} (got {got})' if got else rule)
+
+
+def _plain(text: str) -> str:
+    return text.replace('\n', ' ').replace('<', '&lt;').replace('*', '\\*')

@@ -39,7 +39,7 @@ REFUSED_SAMPLE = {
     'GPSConv': 'attention alone',
     'WLConv': 'colors',
     'GCN': 'norm=graph_norm',
-    'Pooling': 'global mean',
+    'Pooling over all nodes': 'global mean',
     'Mean over all nodes': 'SAGE',
     'Number of nodes in the formula': 'SAGE',
 }

@@ -104,7 +104,7 @@ def _autoscale(
     else:
         perm, ptr = partition_of(data, num_parts, partition, seed)
         source = GraphSource(data, perm, ptr)
-    forward_inputs = ForwardInputs(module, source.available(), inputs)
+    forward_inputs = ForwardInputs(module, source.available(), inputs, source.withheld())
     takes_edges = {'edge_index', 'adj_t'} & set(forward_inputs.sources.values())
     if not takes_edges and not any(isinstance(m, MessagePassing) for m in module.modules()):
         refuse_without_messages(module)

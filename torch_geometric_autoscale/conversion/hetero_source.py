@@ -55,6 +55,10 @@ class HeteroSource:
     def fingerprint(self) -> str:
         return self.permuted.graph.fingerprint
 
+    def withheld(self) -> set[str]:
+        """Names of attributes that cannot be given to a batch; none are known."""
+        return set()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self  # a copy of a converted model is of the same graph
 

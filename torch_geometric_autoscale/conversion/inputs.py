@@ -24,13 +24,18 @@ class ForwardInputs:
         available: Names of the graph's attributes.
         chosen: ``('x', 'edge_index')`` narrows what is filled in; ``{'feats': 'x'}`` names the
             attribute for a parameter.
+        withheld: Names of attributes that hold node ids, which mean other nodes in a batch.
 
     Raises:
         ValueError: If a required parameter has no attribute of its name.
     """
 
     def __init__(
-        self, module: torch.nn.Module, available: Collection[str], chosen: Inputs = None
+        self,
+        module: torch.nn.Module,
+        available: Collection[str],
+        chosen: Inputs = None,
+        withheld: Collection[str] = (),
     ) -> None:
         who = type(module).__name__
         names, required, takes_any_name = parameters_of(module)
@@ -61,6 +66,7 @@ class ForwardInputs:
         self._missing = {
             name: renamed.get(name, name) for name in asked if name not in self.sources
         }
+        self._withheld = set(withheld)
         self._who = who
         self._available = sorted(available)
         self.names = names
@@ -68,6 +74,14 @@ class ForwardInputs:
     def check_complete(self, overridden: Collection[str] = ()) -> None:
         """Raise if a required parameter is neither filled in nor overridden."""
         missing = [name for name in self._missing if name not in overridden]
+        ids = [name for name in missing if self._missing[name] in self._withheld]
+        if ids:
+            raise ValueError(
+                explain(self._who, 'what a batch is given must not hold ids of nodes, which mean '
+                        'other nodes there', f"'{self._missing[ids[0]]}'", 'Keep all edges in '
+                        'data.edge_index, and tell kinds of edges apart by an edge attribute such '
+                        'as data.edge_type.')
+            )  # fmt: skip
         if missing:
             raise ValueError(
                 explain(self._who, 'every required parameter of forward must be an attribute of '

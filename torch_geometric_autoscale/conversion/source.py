@@ -66,14 +66,15 @@ class GraphSource:
 
     def available(self) -> set[str]:
         """Names that a model's ``forward`` can be given."""
-        names = {
-            name
-            for name, value in self.data.to_dict().items()
-            if value is not None and not self._holds_node_ids(name, value)
-        }
+        names = {name for name, value in self.data.to_dict().items() if value is not None}
         if 'adj_t' in names or 'edge_weight' in names:
             names.add('edge_weight')
-        return {*names, 'edge_index', 'adj_t', 'n_id', 'num_nodes'}
+        return {*names, 'edge_index', 'adj_t', 'n_id', 'num_nodes'} - self.withheld()
+
+    def withheld(self) -> set[str]:
+        """Names of attributes that hold node ids, e.g. ``edge_label_index``."""
+        everything = self.data.to_dict().items()
+        return {name for name, value in everything if self._holds_node_ids(name, value)}
 
     def _holds_node_ids(self, name: str, value: Any) -> bool:
         """Whether an attribute such as ``edge_label_index`` would mean other nodes in a batch."""

@@ -63,10 +63,19 @@ def aggregations() -> dict[str, Options]:
             'fixed': sage(lambda i: 'powermean'),
             'learned': sage(lambda i: aggr.PowerMeanAggregation(2.0, learn=True)),
         },
-        'MedianAggregation': {'median': sage(lambda i: 'median')},
+        # They fail, in PyG, on any graph whose first node has no incoming edge, as may a batch.
+        'MedianAggregation': {
+            'median, edges into every node': sage(lambda i: 'median', graph='looped'),
+            'median, nodes without edges': sage(lambda i: 'median'),
+        },
         'QuantileAggregation': {
-            'lower': sage(lambda i: aggr.QuantileAggregation(0.3, 'lower')),
-            'two, linear': sage(lambda i: aggr.QuantileAggregation([0.3, 0.7]), 2),
+            'lower, edges into every node': sage(
+                lambda i: aggr.QuantileAggregation(0.3, 'lower'), graph='looped'
+            ),
+            'two, linear, edges into every node': sage(
+                lambda i: aggr.QuantileAggregation([0.3, 0.7]), 2, 'looped'
+            ),
+            'lower, nodes without edges': sage(lambda i: aggr.QuantileAggregation(0.3, 'lower')),
         },
         'LSTMAggregation': {'lstm': ordered(lambda i: 'lstm')},
         'GRUAggregation': {'default': ordered(lambda i: aggr.GRUAggregation(i, i))},

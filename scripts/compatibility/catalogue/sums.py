@@ -84,7 +84,7 @@ def sums() -> dict[str, Options]:
                 lambda i, o: AfterLinear(i, o, pyg.SimpleConv('max', 'sum'))
             ),
             'median, combine_root=sum': layered(
-                lambda i, o: AfterLinear(i, o, pyg.SimpleConv('median', 'sum'))
+                lambda i, o: AfterLinear(i, o, pyg.SimpleConv('median', 'sum')), graph='looped'
             ),
             'mul': layered(lambda i, o: AfterLinear(i, o, pyg.SimpleConv('mul'))),
             'combine_root=sum': layered(
@@ -200,7 +200,8 @@ def sums() -> dict[str, Options]:
             'add_self_loops=False': layered(
                 lambda i, o: pyg.SGConv(i, o, K=2, add_self_loops=False)
             ),
-            'cached': layered(lambda i, o: pyg.SGConv(i, o, K=2, cached=True)),
+            # It keeps what it propagated, which is right for the features of the graph only.
+            'cached, first layer': layered(lambda i, o: pyg.SGConv(i, o, K=2, cached=i == IN)),
         },
         'SSGConv': {
             'K=1': layered(lambda i, o: pyg.SSGConv(i, o, 0.1, K=1)),
@@ -209,7 +210,9 @@ def sums() -> dict[str, Options]:
             'add_self_loops=False': layered(
                 lambda i, o: pyg.SSGConv(i, o, 0.3, K=2, add_self_loops=False)
             ),
-            'cached': layered(lambda i, o: pyg.SSGConv(i, o, 0.1, K=2, cached=True)),
+            'cached, first layer': layered(
+                lambda i, o: pyg.SSGConv(i, o, 0.1, K=2, cached=i == IN)
+            ),
         },
         'APPNP': {
             'K=1': layered(lambda i, o: AfterLinear(i, o, pyg.APPNP(1, 0.1))),
@@ -300,6 +303,9 @@ def sums() -> dict[str, Options]:
                 lambda i, o: pyg.EGConv(i, o, ['symnorm'], 2, add_self_loops=False)
             ),
             'symnorm, max': layered(lambda i, o: pyg.EGConv(i, o, ['symnorm', 'max'], 2)),
+            'sum, max, add_self_loops=False': layered(
+                lambda i, o: pyg.EGConv(i, o, ['sum', 'max'], 2, add_self_loops=False)
+            ),
             'cached': layered(lambda i, o: pyg.EGConv(i, o, num_heads=2, cached=True)),
         },
         'FAConv': {

@@ -97,7 +97,7 @@ def whole_graph() -> dict[str, Options]:
         'Number of edges in the formula': {'SAGE': of(CountsEdges)},
         'Mean over all nodes': {'SAGE': of(VirtualNode)},
         'Ranks over all nodes': {'SAGE': of(SortedByValue)},
-        'Pooling': {'global mean': of(Pooled)},
+        'Pooling over all nodes': {'global mean': of(Pooled)},
         'One output per edge': {'SAGE': of(EdgeScores)},
         'A learned row for each node': {'by position': of(OwnTable)},
     }
