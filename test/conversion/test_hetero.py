@@ -297,3 +297,25 @@ def test_incomplete_graphs_are_refused(data, missing):
         data['nowhere'].label = 'x'
     with pytest.raises(ValueError, match=r'every (node|edge) type must'):
         autoscale(MODELS['HeteroConv sum'](data).double(), data, num_parts=4)
+
+
+def test_sparse_features_are_cut_like_dense_ones(data):
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lin = nn.ModuleDict({t: nn.Linear(width, 8) for t, width in WIDTHS.items()})
+            self.gnn = hetero_conv(data, sage, 'sum')
+
+        def forward(self, x_dict, edge_index_dict):
+            return self.gnn({t: self.lin[t](x) for t, x in x_dict.items()}, edge_index_dict)
+
+    torch.manual_seed(0)
+    model = Sparse().double()
+    data['author'].x = data['author'].x.to_sparse_coo()
+    gas = autoscale(model, data, num_parts=4).eval()
+    expected = full_batch(model, data)
+    assert largest_error(gas.refresh(), expected) < 1e-9
+    assert largest_error(swept(gas), expected) < 1e-9
+    data['author'].x = data['author'].x.to_sparse_csr()
+    with pytest.raises(TypeError, match="'x' of 'author' must be dense or a COO tensor"):
+        autoscale(model, data, num_parts=4)

@@ -28,6 +28,7 @@ class UnionGraph:
     """
 
     def __init__(self, data: HeteroData) -> None:
+        _refuse_compressed(data)
         self.node_types: list[str] = list(data.node_types)
         self.edge_types: list[EdgeType] = list(data.edge_types)
         counts = [_num_nodes(data, node_type) for node_type in self.node_types]
@@ -98,6 +99,17 @@ class PermutedUnion:
         before = torch.zeros(self.node_type.numel() + 1, dtype=torch.int64)
         torch.cumsum(self.node_type == kind, 0, out=before[1:])
         return before[ptr]
+
+
+def _refuse_compressed(data: HeteroData) -> None:
+    """Raise for sparse attributes whose rows cannot be picked; COO tensors' can."""
+    for node_type in data.node_types:
+        for name, value in data[node_type].items():
+            if isinstance(value, Tensor) and value.layout not in (torch.strided, torch.sparse_coo):
+                raise TypeError(
+                    explain(_WHO, f"'{name}' of '{node_type}' must be dense or a COO tensor",
+                            value.layout, f"Use data['{node_type}'].{name}.to_sparse_coo().")
+                )  # fmt: skip
 
 
 def _num_nodes(data: HeteroData, node_type: str) -> int:
