@@ -68,6 +68,7 @@ _WHOLE_GRAPH = {
     'GravNetConv': 'which looks for neighbours in the whole graph',
     'XConv': 'which looks for neighbours in the whole graph',
     'GPSConv': 'whose attention spans the whole graph',
+    'PatchTransformerAggregation': 'which pads to the largest degree of the whole graph',
     'PerformerAttention': 'whose attention spans the whole graph',
     'PolynormerAttention': 'whose attention spans the whole graph',
     'QFormer': 'whose attention spans the whole graph',
@@ -447,10 +448,34 @@ def _to_dense_batch(
     fill_value: float = 0.0,
     max_num_elements: int | None = None,
 ) -> Any:
-    adj = _running.get()
-    if max_num_elements is None and adj is not None and index is not None:
-        here = int(torch.bincount(index).max()) if index.numel() else 0
-        max_num_elements = max(adj.graph.max_degree, here)
+    if max_num_elements is None and index is not None:
+        max_num_elements = _longest_sequence(self, index)
     return _original_to_dense_batch(
         self, x, index, ptr, dim_size, dim, fill_value, max_num_elements
     )
+
+
+def _longest_sequence(self: Aggregation, index: Tensor) -> int | None:
+    """The largest number of edges into one node of the whole graph; ``None`` outside of batches.
+
+    Raises:
+        ValueError: If ``index`` does not hold the targets of the batch's own edges: how many other
+            edges a node has at most is not known then.
+    """
+    call = current_call()
+    adj = _running.get()
+    if adj is None:
+        if call is None:
+            return None
+        adj = call.adj_t
+    if adj is not None:
+        crow = adj.edges.slice(None).crow.to(index.device)
+        count = torch.bincount(index, minlength=adj.batch_size)
+        if torch.equal(count[: adj.batch_size], (crow[1:] - crow[:-1])[: adj.batch_size].long()):
+            here = int(count.max()) if count.numel() else 0
+            return max(adj.graph.max_degree, here)
+    raise ValueError(
+        explain(type(self).__name__, 'on a batch, what is padded to the largest number of edges of '
+                "a node must aggregate the batch's own edges, all of them",
+                'some of them, or others', 'Use another aggregation, or one graph with all edges.')
+    )  # fmt: skip

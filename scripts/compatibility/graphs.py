@@ -44,6 +44,10 @@ def _sorted(edges: Tensor) -> Tensor:
     return edges[:, edges[1].argsort(stable=True)]
 
 
+def _sorted_with_hub(edges: Tensor) -> Tensor:
+    return edges[:, edges[1].argsort(stable=True)]
+
+
 def _simple(edges: Tensor) -> Tensor:
     """No self-loops and no duplicates."""
     return coalesce(remove_self_loops(edges)[0], num_nodes=NODES)
@@ -68,6 +72,7 @@ def _mesh(_: Tensor) -> Tensor:
 _EDGES: dict[str, Callable[[Tensor], Tensor]] = {
     'general': _general,
     'sorted': _sorted,
+    'sorted, with a hub': _sorted_with_hub,
     'simple': _simple,
     'unweighted': _simple,  # its matrix holds ones
     'looped': _looped,

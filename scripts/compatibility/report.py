@@ -196,8 +196,8 @@ def _error_or_reason(rows: Sequence[Outcome]) -> str:
     alone = len(_by_option(rows)) == len(reasons) and len(groups) == 1
     for options in groups.values():
         text = _brief(reasons[options[0]])
-        differ = len({_brief(reasons[option]) for option in options}) > 1
-        text += f', with {options[0]}' if differ else ''
+        if len({_brief(reasons[option]) for option in options}) > 1:
+            text = text.replace(' (got ', f' (for {options[0]}: got ', 1)
         parts.append(text if alone else f'*{"; ".join(options)}*: {text}')
     return '<br>'.join(parts)
 

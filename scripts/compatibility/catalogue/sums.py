@@ -84,7 +84,7 @@ def sums() -> dict[str, Options]:
                 lambda i, o: AfterLinear(i, o, pyg.SimpleConv('max', 'sum'))
             ),
             'median, combine_root=sum': layered(
-                lambda i, o: AfterLinear(i, o, pyg.SimpleConv('median', 'sum')), graph='looped'
+                lambda i, o: AfterLinear(i, o, pyg.SimpleConv('median', 'sum'))
             ),
             'mul': layered(lambda i, o: AfterLinear(i, o, pyg.SimpleConv('mul'))),
             'combine_root=sum': layered(
