@@ -4,6 +4,8 @@ The processes are forked from a server that has imported everything but computed
 """
 
 import multiprocessing
+import random
+import signal
 import time
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def work(folder: Path, epochs: int, tier: str, num_workers: int) -> None:
         epochs=epochs, batch_size=2, measure_memory=False, eval_every=3, history_tier=tier,
         num_workers=num_workers, checkpoint_every='1batch', schedule='onecycle',
     )  # fmt: skip
-    model = tiny_model(batch_norm=True)
+    model = tiny_model(num_layers=3, batch_norm=True)
     states = folder / 'states'
     run = train(
         model, tiny_data(), tiny_ptr(), settings, checkpoints=states, resume=True, log=False
@@ -61,11 +63,38 @@ def start(*arguments: object) -> multiprocessing.Process:
     return process  # type: ignore[return-value]
 
 
-def finish(folder: Path, *arguments: object) -> tuple[bytes, float]:
-    """Let a training come to its end; what it wrote, and after how many seconds."""
+def finish(folder: Path, *arguments: object) -> bytes:
+    """Let a training come to its end; what it wrote."""
     folder.mkdir(exist_ok=True)
-    began = time.perf_counter()
     process = start(folder, *arguments)
     process.join()
     assert process.exitcode == 0
-    return (folder / 'end').read_bytes(), time.perf_counter() - began
+    return (folder / 'end').read_bytes()
+
+
+def saved(folder: Path) -> int:
+    """How many states the trainings in a folder have saved so far."""
+    numbers: dict[Path, int] = {}
+    try:
+        for path in folder.rglob('state-*.pygas'):
+            number = int(path.stem.removeprefix('state-'))
+            numbers[path.parent] = max(number, numbers.get(path.parent, 0))
+    except FileNotFoundError:  # a folder that goes with the end of a job
+        return 0
+    return sum(numbers.values())
+
+
+def kill_amid(process: multiprocessing.Process, folder: Path, moments: random.Random) -> bool:
+    """Kill a process some milliseconds after it has saved a few states more than there were.
+
+    Returns:
+        Whether it was killed; else it has come to its end before.
+    """
+    goal = saved(folder) + moments.randint(1, 6)
+    while process.is_alive() and saved(folder) < goal:
+        time.sleep(0.001)
+    process.join(moments.uniform(0, 0.02))
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from torch_geometric_autoscale.training import CheckpointFolder, CheckpointWarning, container
+from torch_geometric_autoscale.training import CheckpointFolder, CheckpointWarning, container, files
 from torch_geometric_autoscale.training import checkpoint_folder as folder_module
 from torch_geometric_autoscale.training.container import DamagedFile, LaterVersion
 
@@ -57,6 +57,65 @@ def test_a_damaged_one_is_passed_over_and_told(folder, place):
     folder.save(state(2))
     assert names(folder) == ['state-000001.pygas', 'state-000003.pygas']
     assert folder.load()[0]['number'] == 2
+
+
+def unreadable(path: Path, monkeypatch) -> None:
+    original = folder_module.read_container
+
+    def read(found, *args, **kwargs):
+        if found == path:
+            raise OSError(errno.EIO, 'Input/output error')
+        return original(found, *args, **kwargs)
+
+    monkeypatch.setattr(folder_module, 'read_container', read)
+
+
+def replaced_by_a_folder(path: Path, monkeypatch) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / 'mine').touch()
+
+
+@pytest.mark.parametrize(
+    ('harm', 'came'), [(unreadable, 'Input/output error'), (replaced_by_a_folder, 'a folder')]
+)
+def test_one_that_cannot_be_read_is_passed_over_and_told(folder, monkeypatch, harm, came):
+    folder.save(state(1))
+    harm(folder.save(state(2)), monkeypatch)
+    told = f"'state-000002.pygas' must be .*got {came}.* Going on from the .*'state-000001"
+    with pytest.warns(CheckpointWarning, match=told):
+        assert folder.load()[0]['number'] == 1
+    for number in (2, 3, 4):
+        folder.save(state(number))
+    assert folder.load()[0]['number'] == 4
+    assert {'state-000004.pygas', 'state-000005.pygas'} <= set(names(folder))
+    assert 'state-000003.pygas' not in names(folder)
+
+
+def test_new_folders_are_synced_to_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, 'sync_folder', synced.append)
+    CheckpointFolder(tmp_path / 'run' / 'states').close()
+    assert synced == [tmp_path, tmp_path / 'run']
+    CheckpointFolder(tmp_path / 'run' / 'states').close()
+    assert len(synced) == 2
+
+
+@pytest.mark.parametrize(
+    ('number', 'remedy'),
+    [(errno.ENOSPC, 'Make room'), (errno.EROFS, 'Make it writable'), (errno.EACCES, 'Make it wr')],
+)
+def test_a_file_that_cannot_be_written_is_explained(folder, monkeypatch, number, remedy):
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr('tempfile.mkstemp', fail)
+    told = (
+        rf"the folder must take 'state-000001.pygas' .*states': {os.strerror(number)}\). {remedy}"
+    )
+    with pytest.raises(OSError, match=told) as raised:
+        folder.save(state(1))
+    assert raised.value.errno == number
 
 
 def test_if_all_are_damaged_none_is_taken(folder):
@@ -137,9 +196,11 @@ def test_the_system_call_at_which_a_save_ends_does_not_matter(folder, monkeypatc
 def test_what_killed_writers_left_is_removed(folder):
     folder.save(state(1))
     (folder.path / '.state-000002.pygas.abc.part').write_bytes(b'half')
+    (folder.path / '.mine.part').write_bytes(b'of another program')
     folder.close()
     with contextlib.closing(CheckpointFolder(folder.path)) as again:
-        assert {path.name for path in again.path.iterdir()} == {'state-000001.pygas', 'lock'}
+        left = {path.name for path in again.path.iterdir()}
+    assert left == {'state-000001.pygas', 'lock', '.mine.part'}
 
 
 def open_and_close(path: Path) -> None:

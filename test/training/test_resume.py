@@ -13,12 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch_geometric.nn import GATConv, SAGEConv
 
-from torch_geometric_autoscale import models
+from torch_geometric_autoscale import History, models
+from torch_geometric_autoscale.conversion.as_model import ConvertedGNN
 from torch_geometric_autoscale.training import CheckpointFolder, CheckpointWarning, train
 from torch_geometric_autoscale.training import loop as loop_module
+from torch_geometric_autoscale.training.reporter import Reporter
 
-from .killed import finish, start, start_server
+from .killed import finish, kill_amid, start, start_server
+from .killed import saved as states_in
 from .test_loop import numbers
 from .tiny import N, tiny_data, tiny_model, tiny_ptr, tiny_settings
 
@@ -284,6 +288,12 @@ def saved(tmp_path):
     return tmp_path
 
 
+def with_dtype(dtype):
+    model = tiny_model()
+    model.histories[0] = History(N, 8, dtype=dtype)
+    return model
+
+
 def other_edges():
     data = tiny_data()
     data.edge_index = data.edge_index[:, 1:]
@@ -302,7 +312,7 @@ def other_features():
     [
         (
             {'model': lambda: tiny_model(batch_norm=True)},
-            'model .*got norms.0.weight none, here fl',
+            'model .*got batch_norm False, here True',
         ),
         ({'model': lambda: tiny_model().double()}, r'model .*float32 .*, here float64'),
         ({'data': other_edges}, 'graph .*got fingerprint [0-9a-f]+, here .*Load the graph'),
@@ -310,6 +320,8 @@ def other_features():
         ({'ptr': lambda: tiny_ptr(3)}, r"partition .*got parts 6, here 3\). Pass the 'ptr'"),
         ({'settings': lambda: tiny_settings(lr=0.5)}, r'settings .*got lr 0.01, here 0.5'),
         ({'settings': lambda: tiny_settings(epochs=9)}, r'settings .*got epochs 3, here 9'),
+        ({'model': lambda: tiny_model(dropout=0.5)}, r'model .*got dropout 0.3, here 0.5'),
+        ({'model': lambda: tiny_model(residual=True)}, r'model .*got residual False, here True'),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(saved, changes, message):
@@ -321,6 +333,131 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(saved, chang
         train(model, data, ptr, settings, checkpoints=saved, resume=True, log=False)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), weights, strict=True))
     assert {path: path.read_bytes() for path in saved.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ('there', 'here', 'got'),
+    [
+        (torch.bfloat16, None, 'bfloat16, as chosen, here float32, the default'),
+        (torch.float64, None, 'float64, as chosen, here float32, the default'),
+        (torch.float64, torch.float32, 'float64, as chosen, here float32, as chosen'),
+        (None, torch.bfloat16, 'float32, the default, here bfloat16, as chosen'),
+    ],
+)
+def test_a_table_of_another_type_is_refused_and_stays(tmp_path, there, here, got):
+    arguments = (tiny_data(), tiny_ptr(), tiny_settings(epochs=1))
+    train(with_dtype(there), *arguments, checkpoints=tmp_path, log=False)
+    model = with_dtype(here)
+    with pytest.raises(ValueError, match=rf"same type \(got table 0 of {got}\). .*'dtype' of th"):
+        train(model, *arguments, checkpoints=tmp_path, resume=True, log=False)
+    assert model.histories[0].dtype == (here or torch.float32)
+    assert not model.histories[0].emb.any()
+
+
+def test_a_table_that_its_rows_have_widened_is_taken(tmp_path, monkeypatch):
+    data, settings = tiny_data(), tiny_settings(**EVERY_BATCH)
+    data.x = data.x.double()
+    model, resumed = tiny_model().double(), tiny_model().double()
+    expected = train(model, data, tiny_ptr(), settings, log=False)
+    go = partial(
+        train, data=data, ptr=tiny_ptr(), settings=settings, checkpoints=tmp_path, resume=True,
+        log=False,
+    )  # fmt: skip
+    interrupted_before(monkeypatch, 3, lambda: go(tiny_model().double()))
+    assert numbers(go(resumed)) == numbers(expected)
+    same_model(resumed, model)
+
+
+class Plain(torch.nn.Module):
+    """Two operators whose options change no tensor's shape."""
+
+    def __init__(self, heads=2, aggr='mean', act=torch.relu, norm=torch.nn.ReLU):
+        super().__init__()
+        self.first = GATConv(5, 8 // heads, heads=heads)
+        self.second = SAGEConv(8, 3, aggr=aggr)
+        self.act, self.norm = act, norm()
+
+    def forward(self, x, edge_index):
+        return self.second(self.norm(self.act(self.first(x, edge_index))), edge_index)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'aggr': 'max'}, "got module.second.aggr 'mean', here 'max'"),
+        ({'act': torch.tanh}, 'got module.act .*relu, here .*tanh'),
+        ({'norm': torch.nn.Tanh}, 'got class of module.norm .*ReLU, here .*Tanh'),
+        ({'heads': 4}, r'got module.first.att_src float32 \(1, 2, 4\), here'),
+    ],
+)
+def test_a_converted_module_with_other_options_is_refused(tmp_path, changes, message):
+    def go(**options):
+        torch.manual_seed(0)
+        model = ConvertedGNN(Plain(**options), tiny_data(), tiny_ptr())
+        return train(
+            model, tiny_data(), tiny_ptr(), tiny_settings(epochs=1), checkpoints=tmp_path,
+            resume=True, log=False,
+        )  # fmt: skip
+
+    run = go()
+    assert numbers(go()) == numbers(run)
+    with pytest.raises(ValueError, match=f'of the same model .*{message}'):
+        go(**changes)
+
+
+def doubled_loss(out, y):
+    return 2 * torch.nn.functional.cross_entropy(out, y)
+
+
+@pytest.mark.parametrize(
+    'loss_fn', [doubled_loss, torch.nn.CrossEntropyLoss(label_smoothing=0.1)], ids=['own', 'module']
+)
+def test_another_loss_is_refused(saved, loss_fn):
+    with pytest.raises(ValueError, match=r'same functions .*got loss_fn .*classification_loss, he'):
+        train(
+            tiny_model(), tiny_data(), tiny_ptr(), tiny_settings(), checkpoints=saved, resume=True,
+            log=False, loss_fn=loss_fn,
+        )  # fmt: skip
+
+
+def test_another_number_of_threads_is_told(saved, monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads + 1)
+    told = f'with {threads} threads, here it goes on with {threads + 1}: the last bits'
+    with pytest.warns(CheckpointWarning, match=told):
+        train(
+            tiny_model(), tiny_data(), tiny_ptr(), tiny_settings(), checkpoints=saved, resume=True,
+            log=False,
+        )  # fmt: skip
+
+
+def with_seconds(tmp_path, max_seconds):
+    data = tiny_data(train=(0, 4, 8, 12, 16, 20))  # three batches with a step per epoch
+    settings = tiny_settings(
+        epochs=4, checkpoint_every='1batch', max_seconds=max_seconds, eval_every=9
+    )
+    return train(
+        tiny_model(), data, tiny_ptr(), settings, checkpoints=tmp_path, resume=True, log=False
+    )
+
+
+@pytest.mark.parametrize(('step', 'epochs'), [(2, 1), (4, 1), (5, 2)])
+def test_the_seconds_may_be_others_and_an_epoch_is_finished(tmp_path, monkeypatch, step, epochs):
+    interrupted_before(monkeypatch, step, lambda: with_seconds(tmp_path, 500.0))
+    run = with_seconds(tmp_path, 1e-9)
+    assert len(run.epochs) == epochs
+    assert run.epochs[-1].val is not None
+    assert numbers(with_seconds(tmp_path, 1e-9)) == numbers(run)
+
+
+def test_a_run_that_other_seconds_have_ended_is_evaluated(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, 'epoch', lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        assert with_seconds(tmp_path, 500.0).interrupted
+    run = with_seconds(tmp_path, 1e-9)
+    assert (run.interrupted, len(run.epochs)) == (False, 1)
+    assert run.best is run.epochs[0]
+    assert numbers(with_seconds(tmp_path, 1e-9)) == numbers(run)
 
 
 def test_checkpoints_are_not_overwritten_unasked(saved):
@@ -377,22 +514,23 @@ def test_a_full_disk_is_told_and_the_training_goes_on(tmp_path, monkeypatch):
 
 
 def ends_as_if_nothing_had_been(folder, kills, *arguments):
-    """Kill a training at random moments, resuming it each time, until its end is reached."""
+    """Kill a training amid its states, resuming it each time, until its end is reached."""
     start_server()
-    expected, seconds = finish(folder / 'uninterrupted', *arguments)
-    moments, found, killed = random.Random(os.urandom(8)), folder / 'killed', 0
+    expected = finish(folder / 'uninterrupted', *arguments)
+    moments, found = random.Random(os.urandom(8)), folder / 'killed'
     found.mkdir()
-    while killed < kills:
+    after: list[int] = []
+    while len(after) < kills:
         process = start(found, *arguments)
-        process.join(moments.uniform(0, seconds / 2))
-        process.kill()
-        process.join()
-        killed += process.exitcode == -signal.SIGKILL
-        if process.exitcode == 0:  # it has come to its end: begin another
+        if kill_amid(process, found, moments) and not (found / 'end').exists():
+            after.append(states_in(found))
+        elif (found / 'end').exists():  # too early: begin another
             assert (found / 'end').read_bytes() == expected
             shutil.rmtree(found)
             found.mkdir()
-    return finish(found, *arguments)[0] == expected
+    print(f'killed after states {after} of {states_in(folder / "uninterrupted")}')
+    assert min(after) > 0
+    return finish(found, *arguments) == expected
 
 
 @pytest.mark.parametrize('tier', ['ram', 'disk'])

@@ -38,9 +38,12 @@ def tiny_ptr(num_parts: int = 6) -> Tensor:
     return torch.arange(0, N + 1, N // num_parts)
 
 
-def tiny_model(seed: int = 0, out_channels: int = CLASSES, **options: object) -> models.GCN:
+def tiny_model(
+    seed: int = 0, out_channels: int = CLASSES, num_layers: int = 2, **options: object
+) -> models.GCN:
+    """A model with one table less than layers."""
     torch.manual_seed(seed)
-    return models.GCN(N, 5, 8, out_channels, 2, **{'dropout': 0.3, **options})
+    return models.GCN(N, 5, 8, out_channels, num_layers, **{'dropout': 0.3, **options})
 
 
 def tiny_settings(**changes: object) -> TrainSettings:

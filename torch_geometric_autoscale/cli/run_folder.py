@@ -7,9 +7,9 @@ gone once the job is done.
 
 import json
 import shlex
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -19,13 +19,26 @@ from torch import Tensor
 
 from ..errors import explain
 from ..partition import PartitionQuality
+from ..training.checkpoint_folder import NAME_OF_STATE, STATES
 from ..training.container import read_container, write_container
-from ..training.files import remove_file, remove_parts, sync_folder, write_atomically
+from ..training.files import (
+    explained,
+    new_folders_synced,
+    parts_of,
+    remove_file,
+    remove_parts,
+    sync_folder,
+    write_atomically,
+)
 from ..training.run_lock import RunLock, lock_folder
 from .job import Job, load_job, reload_job
 from .options import keys_of
 
 KIND = 'job'
+JOB = 'job.pygas'
+LOCK = 'lock'
+RESULTS = ('settings.yaml', 'checkpoint.pt', 'record.json', 'accuracy.png')
+MODES = ('gas', 'full')
 # Options that may be given with resume=RUN: they change no number of the run.
 WITH_RESUME = (
     'resume', 'root', 'cache', 'dataset', 'dataset.name', 'device', 'num_workers', 'history.tier',
@@ -46,10 +59,12 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / 'checkpoints'
-        self._job = self.checkpoints / 'job.pygas'
-        self._lock: RunLock = lock_folder(self.checkpoints)
-        remove_parts(path)
-        remove_parts(self.checkpoints)
+        self.is_partitioned = False
+        self._job = self.checkpoints / JOB
+        with new_folders_synced(self.checkpoints):
+            self._lock: RunLock = lock_folder(self.checkpoints)
+        remove_parts(path, *RESULTS)
+        remove_parts(self.checkpoints, JOB)
 
     def close(self) -> None:
         """Let other processes in."""
@@ -58,12 +73,17 @@ class RunFolder:
     @property
     def how_to_resume(self) -> str:
         """The command that goes on with the job."""
-        return f'pygas train resume={shlex.quote(str(self.path))}'
+        return _how_to_resume(self.path)
 
     @property
     def has_states(self) -> bool:
         """Whether a training has saved anything."""
-        return any(self.checkpoints.glob('*/state-*.pygas'))
+        return any(self.checkpoints.glob(f'*/{STATES}'))
+
+    @property
+    def has_job(self) -> bool:
+        """Whether there is a job to go on with."""
+        return self._job.is_file()
 
     # The job #####################################################################
 
@@ -79,12 +99,14 @@ class RunFolder:
         """Load the job's graph, in the order of its partition; partition it the first time."""
         known = read_container(self._job, KIND)
         if known['perm'] is not None:
+            self.is_partitioned = True
             job = reload_job(settings, known['perm'], known['ptr'])
             job.quality = PartitionQuality(**known['quality'])
             return job
         job = load_job(settings)
         assert job.quality is not None
         self._write_job(settings, job.perm, job.ptr, asdict(job.quality))
+        self.is_partitioned = True
         return job
 
     def _write_job(
@@ -94,7 +116,12 @@ class RunFolder:
         ptr: Tensor | None,
         quality: dict[str, Any] | None,
     ) -> None:
-        content = {'settings': dict(settings), 'perm': perm, 'ptr': ptr, 'quality': quality}
+        content = {
+            'settings': _from_anywhere(settings),
+            'perm': perm,
+            'ptr': ptr,
+            'quality': quality,
+        }
         write_container(self._job, KIND, content)
 
     # Its end #####################################################################
@@ -107,11 +134,16 @@ class RunFolder:
         leave_nothing_to_resume(self.path)
 
     def remove_if_empty(self) -> None:
-        """Take a folder away again in which nothing was trained."""
-        names = {path.name for path in self.path.iterdir()}
-        if names <= {'log.txt', 'settings.yaml', 'checkpoints'} and not self.has_states:
-            self.close()
-            shutil.rmtree(self.path)
+        """Take a folder away again in which nothing was trained, with the library's own files."""
+        with suppress(OSError):  # what it is taken away for is the error to tell
+            names = {path.name for path in self.path.iterdir()}
+            if names <= {'log.txt', 'settings.yaml', 'checkpoints'} and not self.has_states:
+                self.close()
+                remove_file(self._job)  # first: without it nobody resumes
+                remove_file(self.path / 'log.txt')
+                remove_file(self.path / 'settings.yaml')
+                leave_nothing_to_resume(self.path)
+                self.path.rmdir()
 
 
 # New and resumed #################################################################
@@ -121,11 +153,14 @@ def new_run_folder(settings: Mapping[str, Any]) -> RunFolder:
     """Make the run folder; one that holds anything is refused."""
     if settings['out'] is not None:
         folder = Path(str(settings['out'])).expanduser()
-        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        try:
+            taken = folder.exists() and not _is_free(folder)
+        except OSError as error:
+            raise _no_folder(error, folder) from error
         if taken:
             remedy = 'Name another one.'
-            if (folder / 'checkpoints' / 'job.pygas').is_file():
-                remedy = f"Name another one, or go on with 'pygas train resume={folder}'."
+            if (folder / 'checkpoints' / JOB).is_file():
+                remedy = f"Name another one, or go on with '{_how_to_resume(folder)}'."
             raise ValueError(
                 explain('pygas train', "'out' must be a new or an empty folder",
                         f"'{folder}', which holds something", remedy)
@@ -138,7 +173,11 @@ def new_run_folder(settings: Mapping[str, Any]) -> RunFolder:
             time.sleep(0.5)
             moment = datetime.now().strftime('%Y%m%d-%H%M%S')
             folder = folder.with_name(f'{name}-{settings["model"]["name"]}-{moment}')
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with new_folders_synced(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(error, folder) from error
     run = RunFolder(folder)
     try:
         run.write_settings(settings)
@@ -148,17 +187,81 @@ def new_run_folder(settings: Mapping[str, Any]) -> RunFolder:
     return run
 
 
+def _is_free(folder: Path) -> bool:
+    """Whether a job may begin in a folder: it is empty but for what a killed beginning left."""
+    return folder.is_dir() and (not any(folder.iterdir()) or _holds_a_killed_beginning(folder))
+
+
+def _holds_a_killed_beginning(folder: Path) -> bool:
+    """Whether there is nothing but what a job has made before its ``job.pygas``: the lock first."""
+    checkpoints = folder / 'checkpoints'
+    if not checkpoints.is_dir():
+        return False
+    inside, outside = set(checkpoints.iterdir()), set(folder.iterdir())
+    lock = checkpoints / LOCK
+    known = {checkpoints}
+    if lock.is_file():
+        known |= {folder / 'settings.yaml', folder / 'log.txt', *parts_of(folder, *RESULTS)}
+    return inside <= {lock, *parts_of(checkpoints, JOB)} and outside <= known
+
+
 def leave_nothing_to_resume(path: Path) -> None:
-    """Remove the checkpoints of a finished job; one killed in the midst of that left some."""
-    shutil.rmtree(path / 'checkpoints', ignore_errors=True)
+    """Remove the checkpoints of a finished job; one killed in the midst of that left some.
+
+    Files of other names are not the library's: they stay, and so do their folders.
+    """
+    with suppress(OSError):
+        for file in list(_files_to_resume(path / 'checkpoints')):
+            remove_file(file)
+        for folder in (*(path / 'checkpoints' / mode for mode in MODES), path / 'checkpoints'):
+            with suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+
+
+def _files_to_resume(checkpoints: Path) -> Iterator[Path]:
+    for mode in MODES:
+        folder = checkpoints / mode
+        yield from (path for path in folder.glob(STATES) if NAME_OF_STATE.fullmatch(path.name))
+        yield from parts_of(folder, STATES)
+        yield folder / LOCK
+    yield checkpoints / JOB
+    yield from parts_of(checkpoints, JOB)
+    yield checkpoints / LOCK
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a job has come to its end in a folder."""
-    record = path / 'record.json'
-    if (path / 'checkpoints' / 'job.pygas').exists() or not record.is_file():
+    """Whether a job has come to its end in a folder.
+
+    Raises:
+        ValueError: Its record is damaged.
+    """
+    file = path / 'record.json'
+    if (path / 'checkpoints' / JOB).exists() or not file.is_file():
         return False
-    return bool(json.loads(record.read_text('utf-8')).get('status') == 'finished')
+    try:
+        record = json.loads(file.read_text('utf-8'))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(
+            explain('pygas train', "'record.json' must be the record of a job",
+                    f"'{file}', which is damaged", 'Train again in another folder.')
+        )  # fmt: skip
+    return bool(record.get('status') == 'finished')
+
+
+def check_arguments_of_resume(arguments: Sequence[str]) -> None:
+    """Raise unless the options may be given with ``resume=RUN``.
+
+    Raises:
+        ValueError: One would change the run.
+    """
+    for key in keys_of(arguments):
+        if key not in WITH_RESUME:
+            raise ValueError(
+                explain('pygas train', f"with 'resume' go only {', '.join(WITH_RESUME[1:])}",
+                        f"'{key}'", 'The job goes on with the settings that it began with.')
+            )  # fmt: skip
 
 
 def reopen_run_folder(
@@ -171,19 +274,18 @@ def reopen_run_folder(
         arguments: What the command was given.
 
     Raises:
-        ValueError: There is nothing to resume, an argument would change the run, or the job's file
-            is damaged or of a later version.
+        ValueError: There is nothing to resume, or the job's file is damaged or of a later version.
         OSError: The folder cannot be written to, or another process works in it.
     """
     path = Path(str(chosen['resume'])).expanduser()
     keys = keys_of(arguments)
-    for key in keys:
-        if key not in WITH_RESUME:
+    if not (path / 'checkpoints' / JOB).is_file():
+        if _holds_a_killed_beginning(path):
             raise ValueError(
-                explain('pygas train', f"with 'resume' go only {', '.join(WITH_RESUME[1:])}",
-                        f"'{key}'", 'The job goes on with the settings that it began with.')
+                explain('pygas train', "'resume' must name the folder of an interrupted job",
+                        f"'{path}', in which nothing was trained yet", 'Start the job again with '
+                        f'its options and out={shlex.quote(str(path))}.')
             )  # fmt: skip
-    if not (path / 'checkpoints' / 'job.pygas').is_file():
         raise ValueError(
             explain('pygas train', "'resume' must name the folder of an interrupted job",
                     f"'{path}', which holds none", "Pass the folder that the job named, or begin "
@@ -191,7 +293,7 @@ def reopen_run_folder(
         )  # fmt: skip
     run = RunFolder(path)
     try:
-        settings = read_container(path / 'checkpoints' / 'job.pygas', KIND)['settings']
+        settings = read_container(path / 'checkpoints' / JOB, KIND)['settings']
     except BaseException:
         run.close()
         raise
@@ -205,3 +307,22 @@ def reopen_run_folder(
             else:
                 settings[group] = chosen[group]
     return run, settings
+
+
+def _how_to_resume(path: Path) -> str:
+    return f'pygas train resume={shlex.quote(str(path))}'
+
+
+def _no_folder(error: OSError, folder: Path) -> OSError:
+    return explained(error, 'pygas train', "'out' must be a folder that can be made", folder)
+
+
+def _from_anywhere(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose files are found from other working folders too."""
+    found = dict(settings)
+    if found['root'] is not None:
+        found['root'] = str(Path(str(found['root'])).expanduser().absolute())
+    file = Path(str(found['dataset']['name'])).expanduser()
+    if file.suffix.lower() == '.npz' and file.is_file():  # one that is not lies in the root
+        found['dataset'] = {**found['dataset'], 'name': str(file.absolute())}
+    return found

@@ -1,11 +1,12 @@
 """``pygas train``: the whole job, from a graph to a run folder."""
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -29,6 +30,7 @@ from .job import Job, build_model, find_device, parts_per_batch
 from .options import compose
 from .run_folder import (
     RunFolder,
+    check_arguments_of_resume,
     is_finished,
     leave_nothing_to_resume,
     new_run_folder,
@@ -36,6 +38,7 @@ from .run_folder import (
 )
 
 EXIT_INTERRUPTED = 130
+CANNOT_BEGIN = (ValueError, TypeError, ImportError)  # where nothing has been saved yet
 TITLES = {'gas': 'histories', 'full': 'full batch'}
 
 
@@ -46,6 +49,8 @@ def train(arguments: Sequence[str]) -> int:
         return 0
     settings = compose(arguments)
     resumed = settings['resume'] is not None
+    if resumed:
+        check_arguments_of_resume(arguments)
     if resumed and is_finished(Path(str(settings['resume'])).expanduser()):
         leave_nothing_to_resume(Path(str(settings['resume'])).expanduser())
         print(f"'{settings['resume']}' is finished: there is nothing to resume.")
@@ -62,14 +67,24 @@ def train(arguments: Sequence[str]) -> int:
         with logged_to(folder.path / 'log.txt'), _warnings_printed():
             job = folder.load_job(settings)
             return _train_job(settings, job, device, folder)
-    except KeyboardInterrupt:
-        if folder.has_states:
-            print(f'Go on from the last checkpoint with: {folder.how_to_resume}')
+    except BaseException as error:
+        # A job that cannot begin as it was told would not begin when resumed either.
+        if not resumed and (isinstance(error, CANNOT_BEGIN) or not folder.is_partitioned):
+            folder.remove_if_empty()
+        if folder.has_job:
+            reader_is_gone = isinstance(error, BrokenPipeError)
+            _say_how_to_resume(folder, sys.stderr if reader_is_gone else sys.stdout)
         raise
     finally:
-        if not resumed:
-            folder.remove_if_empty()
         folder.close()
+
+
+def _say_how_to_resume(folder: RunFolder, file: TextIO) -> None:
+    way_on = 'No checkpoint yet. Begin the training again with'
+    if folder.has_states:
+        way_on = 'Go on from the last checkpoint with'
+    with suppress(OSError):  # nor may this hide the error that there is to tell
+        print(f'{way_on}: {folder.how_to_resume}', file=file, flush=True)
 
 
 # The job #############################################################################

@@ -8,16 +8,20 @@ costs one interval.
 
 import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import explain
 from .container import DamagedFile, LaterVersion, read_container, write_container
-from .files import remove_file, remove_parts
+from .files import new_folders_synced, reason_of, remove_file, remove_parts
 from .run_lock import lock_folder
 
 KIND = 'state of a training'
 KEPT = 2
-_NAME = re.compile(r'state-(\d{6,})\.pygas')
+STATES = 'state-*.pygas'
+NAME_OF_STATE = re.compile(r'state-(\d{6,})\.pygas')
+REMEDY = 'Train again, or take a copy that is not damaged.'
 
 
 class CheckpointWarning(RuntimeWarning):
@@ -36,8 +40,9 @@ class CheckpointFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._lock = lock_folder(self.path)
-        remove_parts(self.path)
+        with new_folders_synced(self.path):
+            self._lock = lock_folder(self.path)
+        remove_parts(self.path, STATES)
         self._damaged: set[Path] = set()
 
     def close(self) -> None:
@@ -49,7 +54,7 @@ class CheckpointFolder:
         return [path for _, path in self._numbered()]
 
     def _numbered(self) -> list[tuple[int, Path]]:
-        matches = [(_NAME.fullmatch(path.name), path) for path in self.path.iterdir()]
+        matches = [(NAME_OF_STATE.fullmatch(path.name), path) for path in self.path.iterdir()]
         return sorted((int(match[1]), path) for match, path in matches if match)
 
     def save(self, state: dict[str, Any]) -> Path:
@@ -64,18 +69,19 @@ class CheckpointFolder:
         write_container(path, KIND, state)
         whole = [old for _, old in numbered if old not in self._damaged]
         for old in [*whole[: 1 - KEPT], *self._damaged]:
-            remove_file(old)
+            with suppress(OSError):  # one too many does no harm; a folder is someone else's
+                remove_file(old)
         self._damaged.clear()
         return path
 
     def load(self) -> tuple[dict[str, Any], Path] | None:
         """The newest whole state and its file, or ``None`` if there is no file at all.
 
-        A damaged file is passed over with a :class:`CheckpointWarning`, and removed once another
-        one has been saved. Large tensors lie in the file.
+        A file that is damaged or cannot be read is passed over with a :class:`CheckpointWarning`,
+        and removed once another one has been saved. Large tensors lie in the file.
 
         Raises:
-            DamagedFile: Every file is damaged.
+            DamagedFile: Every file is damaged or cannot be read.
             LaterVersion: The newest was written by a later version of the library.
         """
         damaged: DamagedFile | None = None
@@ -87,12 +93,12 @@ class CheckpointFolder:
             except LaterVersion as error:
                 hint = f" Or remove the file, to go on from '{paths[-1].name}'." if paths else ''
                 raise LaterVersion(f'{error}{hint}') from error
-            except DamagedFile as error:
-                damaged = error
+            except (DamagedFile, OSError) as error:
+                damaged = _unreadable(path, error) if isinstance(error, OSError) else error
                 self._damaged.add(path)
                 continue
             if damaged is not None:
-                text = str(damaged).removesuffix('Train again, or take a copy that is not damaged.')
+                text = str(damaged).removesuffix(REMEDY)
                 warnings.warn(
                     f"{text}Going on from the checkpoint before, '{path.name}'.",
                     CheckpointWarning, stacklevel=2,
@@ -101,3 +107,11 @@ class CheckpointFolder:
         if damaged is not None:
             raise DamagedFile(f'{damaged} No checkpoint before it is whole either.') from damaged
         return None
+
+
+def _unreadable(path: Path, error: OSError) -> DamagedFile:
+    no_file = isinstance(error, FileNotFoundError)
+    came = 'a folder, or nothing at all' if no_file else reason_of(error)
+    return DamagedFile(
+        explain('load_checkpoint', f"'{path.name}' must be a file that can be read", came, REMEDY)
+    )

@@ -1,12 +1,14 @@
 """Ctrl-C during training: the first ends it cleanly, the second at once."""
 
 import signal
+import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 
 
 class StopRequest:
-    """While active, notes the first Ctrl-C instead of raising; the second raises.
+    """While active, notes and tells the first Ctrl-C instead of raising; the second raises.
 
     Does nothing outside of the main thread, where Python takes no signals, or where the program
     has a handler of its own.
@@ -32,6 +34,10 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        with suppress(Exception):  # closed, or within a write of its own
+            start = '\n' if sys.stderr.isatty() else ''  # a terminal shows ^C, and there is a bar
+            told = 'train: finishing the batch; Ctrl-C again stops at once'
+            print(f'{start}{told}', file=sys.stderr, flush=True)
 
 
 def leave_ctrl_c_to_parent(worker_id: int) -> None:

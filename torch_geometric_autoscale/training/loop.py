@@ -78,7 +78,8 @@ def train(
     Raises:
         ValueError: If ``data`` lacks something, does not match the model, or the training
             diverges; if there are checkpoints and ``resume`` is not set; if they are of another
-            model, graph, partition or of other settings, damaged, or of a later version.
+            model, graph, partition, loss or of other settings than ``max_seconds``, damaged, or
+            of a later version.
         OSError: If the folder cannot be written to, or another process trains in it.
     """
     check_data(data, SPLITS if evaluate is None else SPLITS[:1])
@@ -145,7 +146,8 @@ class _Trainer:
         self.training = Training(
             model, self.optimizer, self.device,
             {} if self.saver.folder is None
-            else identity_of(model, data, ptr, fingerprint, settings),
+            else identity_of(model, data, ptr, fingerprint, settings,
+                             {'loss_fn': loss_fn, 'evaluate': evaluate}),
             Run(settings.mode, settings.seed, settings, fingerprint=fingerprint),
             Position(Epoch(1)),
         )  # fmt: skip
@@ -156,7 +158,7 @@ class _Trainer:
         run = self.training.run
         with StopRequest() as stop, reporter:
             self._begin(reporter)
-            while not (stop.requested or self._is_over(run)):
+            while not stop.requested and (self._is_in_an_epoch or not self._is_over(run)):
                 self._train_epoch(stop)
                 if not stop.requested:
                     self._end_epoch(reporter)
@@ -178,12 +180,25 @@ class _Trainer:
             self.is_unsaved = False
             self.started = time.perf_counter() - self.training.elapsed
             reporter.resumed(self.training.run, self.training.position, found[1].name)
+            self._evaluate_if_over()
             return
         if self.settings.measure_memory:
             self.training.run.step_peak_bytes = self._step_peak_bytes()
         self.started = time.perf_counter()
         if self.settings.mode == 'gas' and self.settings.refresh != 'never':
             self.model.refresh(self.loader)
+
+    @property
+    def _is_in_an_epoch(self) -> bool:
+        return self.training.position.batches > 0
+
+    def _evaluate_if_over(self) -> None:
+        """Evaluate the last epoch of a run that ``max_seconds`` of its own has now ended."""
+        run = self.training.run
+        unevaluated = run.epochs and run.epochs[-1].val is None
+        if unevaluated and not self._is_in_an_epoch and self._is_over(run):
+            self._evaluate(run.epochs[-1])
+            self.is_unsaved = True
 
     def _end_epoch(self, reporter: Reporter) -> None:
         run, position = self.training.run, self.training.position

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint_folder import CheckpointFolder, CheckpointWarning
+from .files import reason_of
 from .interval import Timer, parse_interval
 
 
@@ -49,9 +50,9 @@ class Saver:
         except OSError as error:
             kept = self.folder.checkpoints()
             last = f"the last one is '{kept[-1].name}'" if kept else 'there is none so far'
-            reason = error.strerror or type(error).__name__
             warnings.warn(
-                f"train: a checkpoint could not be written to '{self.folder.path}' ({reason}); "
+                'train: a checkpoint could not be written to '
+                f"'{self.folder.path}' ({reason_of(error)}); "
                 f'{last}. The training goes on and will try again: make room.',
                 CheckpointWarning, stacklevel=2,
             )  # fmt: skip
