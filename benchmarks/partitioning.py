@@ -19,7 +19,7 @@ from torch_geometric.data import Data
 from torch_geometric_autoscale import get_data
 from torch_geometric_autoscale.partition import available_methods, partition, partition_quality
 
-_METHODS = ['metis', 'kaminpar', 'lp', 'random']
+_METHODS = ['metis', 'kaminpar', 'lp', 'ldg', 'random']
 
 
 def parse_args() -> argparse.Namespace:

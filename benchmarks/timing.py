@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from torch_geometric_autoscale.training.files import write_json
+from torch_geometric_autoscale.files import write_json
 from torch_geometric_autoscale.training.machine import machine, versions
 
 

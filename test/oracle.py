@@ -159,7 +159,7 @@ def scramble(model: ScalableGNN) -> None:
     """Fill every history with noise, as large as embeddings are."""
     rng = torch.Generator().manual_seed(7)
     for history in model.histories:
-        history.push(torch.randn(history.emb.shape, generator=rng).to(history.dtype))
+        history.push(torch.randn(history.emb.shape, generator=rng).to(history.emb.dtype))
 
 
 def rows_of(out: Any) -> Tensor:

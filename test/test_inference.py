@@ -25,7 +25,8 @@ from test.oracle import (
     tables,
     with_edges,
 )
-from torch_geometric_autoscale import ScalableGNN, SubgraphLoader, inference
+from torch_geometric_autoscale import ScalableGNN, SubgraphLoader
+from torch_geometric_autoscale.step_tables import StepTables
 
 DATA = nasty_graph()
 
@@ -356,7 +357,7 @@ class Live:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.alive: weakref.WeakSet = weakref.WeakSet()
         self.most = self.made = 0
-        new_table = inference.LayerwiseInference._new_table
+        new_table = StepTables.new_table
 
         def counted(this: Any, rows: Tensor) -> Tensor:
             table = new_table(this, rows)
@@ -365,7 +366,7 @@ class Live:
             self.most = max(self.most, len(self.alive))
             return table
 
-        monkeypatch.setattr(inference.LayerwiseInference, '_new_table', counted)
+        monkeypatch.setattr(StepTables, 'new_table', counted)
 
 
 def stack(m: Model, x: Tensor, adj_t: Any, boundary: Any, _: Any) -> Tensor:

@@ -13,21 +13,33 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 
 # A module imports only modules above it, wherever in its code the import stands.
 ORDER = [
-    '_version', 'errors', 'progress',
+    '_version', 'errors', 'sizes', 'progress', 'files',
+    'graph_folder.header', 'graph_folder.arrays', 'graph_folder.folder', 'graph_folder.part',
+    'graph_folder.writer', 'graph_folder.edge_chunks', 'graph_folder.spool',
+    'graph_folder.placing', 'graph_folder.merging', 'graph_folder',
     # graph
-    'graph', 'graph_input', 'normalize', 'batching', 'lazy', 'tags', 'adjacency', 'batch',
+    'mapped', 'edges', 'grouped', 'graph_input', 'graph', 'normalize', 'bucket_sort', 'batching',
+    'lazy', 'tags',
+    'torch_csr', 'csr_tensor', 'row_pattern', 'sparse_rows', 'batch_edges', 'adjacency', 'batch',
     'metrics',
     # partition
     'partition.simple_graph', 'partition.contract', 'partition.matrices', 'partition.cache',
     'partition.quality', 'partition.random_backend', 'partition.level', 'partition.clustering',
     'partition.growing', 'partition.refinement', 'partition.label_propagation_backend',
+    'partition.streamed_level', 'partition.streaming', 'partition.ldg_backend',
     'partition.kaminpar_backend', 'partition.metis_backend', 'partition.dispatch',
-    'partition.reorder', 'partition',
+    'partition.rewrite', 'partition.reorder', 'partition',
     # engine
-    'history.store', 'history.table', 'history.memory', 'history.disk', 'history.tiers',
-    'history.history', 'history.move', 'history',
-    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'quantiles', 'operators',
-    'loader_input', 'loader', 'ops', 'boundary', 'norms', 'steps', 'inference', 'arguments',
+    'history.encoding', 'history.medium', 'history.memory', 'history.disk', 'history.store',
+    'history.table', 'history.cache', 'history.tiers', 'history.history', 'history.move',
+    'history.summary', 'history',
+    'staleness', 'error_meter',
+    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'quantiles',
+    'hooks', 'refusals', 'operator_forms', 'cheaper_orders', 'sequences', 'operators',
+    'safetensors_file', 'stored_rows', 'loader_input', 'loader', 'ops', 'boundary', 'norms',
+    'steps',
+    'interception', 'batch_run', 'trace', 'forward_key', 'trace_memory', 'step_tables', 'inference',
+    'arguments',
     'scalable',
     # conversion
     'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
@@ -37,34 +49,52 @@ ORDER = [
     'conversion.hetero_norm', 'conversion.hetero_source', 'conversion.hetero_whole',
     'conversion.levels',
     'conversion.verification', 'conversion.planning', 'conversion.autoscaled',
-    'conversion.as_model', 'conversion',
+    'conversion.as_model', 'conversion', 'history_errors',
     # models and data
     'models.edge_dropout', 'models.base', 'models.stack', 'models.gcn', 'models.sage',
     'models.gat', 'models.appnp', 'models.gcn2', 'models.pna_conv', 'models.pna', 'models.pna_jk',
     'models.gin', 'models',
     'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.large', 'datasets.many_graphs',
     'datasets.hetero_npz', 'datasets.sbm', 'datasets.registry', 'datasets',
+    # conversion of files
+    'ingest.text_lines', 'ingest.table', 'ingest.csv_table', 'ingest.parquet_table',
+    'ingest.columns', 'ingest.node_ids', 'ingest.node_table', 'ingest.edge_list',
+    'ingest.job_state', 'ingest.rows', 'ingest.npz_file', 'ingest.npz_graph',
+    'ingest.memory_graph', 'ingest.options', 'ingest.job', 'ingest.from_graph',
+    'ingest.from_tables', 'ingest.convert', 'ingest',
+    'synthetic.recipe', 'synthetic.blocks', 'synthetic.matching', 'synthetic.nodes',
+    'synthetic.generate', 'synthetic',
     # training
-    'training.files', 'training.interrupts', 'training.epoch_order', 'training.schedule',
+    'training.interrupts', 'training.epoch_order', 'training.schedule',
     'training.interval', 'training.settings',
-    'training.results', 'training.reporter', 'training.objective', 'training.step_memory',
+    'training.results', 'training.log_file', 'training.tensorboard',
+    'training.reporter', 'training.objective', 'training.step_memory',
     'training.tree', 'training.container', 'training.run_lock', 'training.checkpoint',
     'training.checkpoint_folder', 'training.saver', 'training.random_state', 'training.run_state',
     'training.loop', 'training.machine', 'training.record', 'training.plots', 'training',
+    # planner
+    'planner.choice', 'planner.process', 'planner.facts', 'planner.fit', 'planner.measure',
+    'planner.tables', 'planner.text', 'planner.halos', 'planner.pieces', 'planner.wishes',
+    'planner.graphs', 'planner.subject', 'planner.trial', 'planner.costs', 'planner.needs',
+    'planner.device', 'planner.plan', 'planner.traffic', 'planner.remedies', 'planner.planner',
+    'planner.planning', 'planner',
     # command line
-    'cli.allocator', 'cli.console', 'cli.options', 'cli.help', 'cli.job', 'cli.finished',
-    'cli.run_folder', 'cli.train', 'cli.evaluate', 'cli.predict', 'cli.info',
+    'cli.allocator', 'cli.torch_log', 'cli.console', 'cli.options', 'cli.help', 'cli.cut_graph',
+    'cli.job',
+    'cli.finished', 'cli.run_folder', 'cli.planned_job', 'cli.plan', 'cli.train',
+    'cli.evaluate', 'cli.predict', 'cli.info',
+    'cli.keywords', 'cli.convert', 'cli.generate',
     # benchmark suites
     'benchmark.suite', 'benchmark.arguments', 'benchmark.experiment', 'benchmark.stand_in',
     'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.subgraphs',
-    'benchmark.run', 'benchmark.collect', 'benchmark.tables', 'benchmark.pictures',
-    'benchmark.report',
+    'benchmark.run', 'benchmark.graph_pairs', 'benchmark.expressiveness', 'benchmark.collect',
+    'benchmark.tables', 'benchmark.pictures', 'benchmark.report',
     'cli.report', 'cli.main', 'benchmark.main', 'benchmark', 'cli',
 ]  # fmt: skip
 
 OPTIONAL = [
     'hydra', 'omegaconf', 'matplotlib', 'pymetis', 'kaminpar', 'ogb', 'triton', 'lightning',
-    'pytorch_lightning', 'psutil', 'pandas', 'scipy', 'torch_sparse', 'pyarrow',
+    'pytorch_lightning', 'psutil', 'pandas', 'scipy', 'torch_sparse', 'pyarrow', 'tensorboard',
 ]  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class Two(ScalableGNN):
 @pytest.fixture
 def untaught(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyG as it is before this library is first used."""
+    teach_pyg()  # what is put back afterwards must be what was taught
     monkeypatch.setattr(gcn_conv, 'gcn_norm', original_gcn_norm)
 
 
@@ -122,6 +123,18 @@ def test_a_pair_on_a_rectangle_is_left_alone(make: Any) -> None:
     out = conv((batch.x, batch.x[:B]), batch.adj_t)
     pair = (DATA.x, DATA.x)
     torch.testing.assert_close(out, conv(pair, DATA.edge_index)[batch.n_id[:B]])
+
+
+@pytest.mark.parametrize('bipartite', [True, False])
+def test_gat_transforms_every_row_once(bipartite: bool) -> None:
+    torch.manual_seed(0)
+    conv = GATConv(4, 4, heads=2).double()
+    batch = next(iter(sweep_loader(DATA, bipartite=bipartite)))
+    seen: list[int] = []
+    conv.lin.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].size(0)))
+    out = conv(batch.x, batch.adj_t)
+    assert out.size(0) == batch.adj_t.size(0)
+    assert seen == [batch.num_nodes]
 
 
 def test_attention_weights_come_back_with_the_rows() -> None:

@@ -1,63 +1,22 @@
 """The adjacency of one batch: a sparse CSR matrix that keeps its transpose and knows its graph."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
+from .batch_edges import BatchEdges
+from .batching import contiguous
+from .csr_tensor import CsrTensor
 from .errors import explain
 from .graph import Graph, VariantKey, multiply
 from .lazy import LazyRows
 from .tags import halo_is_constant, version_of
+from .torch_csr import csr_matrix
 
 
-class Features(NamedTuple):
-    """The features of a batch, to be recognised as long as nobody has touched them.
-
-    Attributes:
-        rows: ``(n, F)``, the very tensor that the batch holds.
-        version: Its version; each write in place raises it.
-        whole: ``(N, F)``, the features of all nodes.
-    """
-
-    rows: Tensor
-    version: int
-    whole: Tensor
-
-
-class BatchEdges:
-    """The edges of one batch in every variant asked for, each cut when first needed."""
-
-    def __init__(
-        self,
-        builder: BatchBuilder,
-        parts: Sequence[int],
-        nodes: BatchNodes,
-        slices: dict[VariantKey | None, EdgeSlice] | None = None,
-    ) -> None:
-        self.builder = builder
-        self.parts = list(parts)
-        self.nodes = nodes
-        self.slices = dict(slices or {})
-        self.features: Features | None = None
-
-    @property
-    def graph(self) -> Graph:
-        return self.builder.graph
-
-    def slice(self, key: VariantKey | None) -> EdgeSlice:
-        if key not in self.slices:
-            self.slices[key] = self.builder.edges(self.parts, self.nodes, key)
-        return self.slices[key]
-
-    def positions(self) -> Tensor:
-        """Where each edge of the plain variant stands in the graph's edge order, ``(E_b,)``."""
-        return self.builder.edge_positions(self.parts, self.nodes)
-
-
-class Adjacency(Tensor):
+class Adjacency(CsrTensor):
     """The adjacency of a batch, ``(B, n)`` or ``(n, n)``; rows are targets.
 
     Behaves as a ``torch.sparse_csr`` tensor. Products with dense matrices run on 32-bit indices
@@ -90,9 +49,6 @@ class Adjacency(Tensor):
         self._cache = {}
         self._own_values = None
         return self
-
-    layout = property(lambda self: torch.sparse_csr)
-    is_sparse_csr = property(lambda self: True)
 
     @property
     def graph(self) -> Graph:
@@ -172,7 +128,8 @@ class Adjacency(Tensor):
 
     def _kept(self, name: Any, compute: Callable[[], Any]) -> Any:
         if name not in self._cache:
-            with torch.inference_mode(False):  # what is kept may serve a training step later
+            # It may serve a training step later, and is nothing that a forward calls.
+            with torch.inference_mode(False), torch._C.DisableTorchFunction():
                 self._cache[name] = compute()
         return self._cache[name]
 
@@ -228,7 +185,7 @@ class Adjacency(Tensor):
 
     def _forward_matrix(self, dtype: torch.dtype) -> Tensor:
         crow, col = self._arrays()
-        return _csr(crow, col, self.values_as(dtype), tuple(self.shape))
+        return csr_matrix(crow, col, self.values_as(dtype), tuple(self.shape))
 
     def _backward_matrix(self, dtype: torch.dtype, num_sources: int) -> Tensor:
         """The transpose, restricted to the first ``num_sources`` columns."""
@@ -242,7 +199,7 @@ class Adjacency(Tensor):
             order = torch.argsort(col, stable=True)
             crow = torch.zeros(num_sources + 1, dtype=torch.int32, device=self.device)
             crow[1:] = torch.bincount(col, minlength=num_sources).cumsum(0)
-            return _csr(crow, row[order], value[order], (num_sources, self.size(0)))
+            return csr_matrix(crow, row[order], value[order], (num_sources, self.size(0)))
 
         return self._kept(('transpose', dtype, num_sources), compute)
 
@@ -254,7 +211,8 @@ class Adjacency(Tensor):
         """Whether ``weight`` holds this adjacency's edge weights, in whatever type."""
         if self.weight is None or weight.device != self.device:
             return False
-        return torch.equal(weight, self.values_as(weight.dtype))
+        with torch._C.DisableTorchFunction():  # the forward decides nothing by it
+            return torch.equal(weight, self.values_as(weight.dtype))
 
     def to_csr(self) -> Tensor:
         """A plain ``torch.sparse_csr`` tensor with 64-bit indices."""
@@ -262,7 +220,7 @@ class Adjacency(Tensor):
         def compute() -> Tensor:
             crow, col = self._arrays()
             values = self.values_as(self.dtype)
-            return _csr(crow.long(), col.long(), values, tuple(self.shape))
+            return csr_matrix(crow.long(), col.long(), values, tuple(self.shape))
 
         return self._kept('csr', compute)
 
@@ -337,46 +295,6 @@ class Adjacency(Tensor):
         chunks = [product[a:b] for a, b in contiguous(self.edges.nodes)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
-    # Tensor protocol #############################################################
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        of_adjacency = bool(args) and isinstance(args[0], Adjacency)
-        if func in _PRODUCTS and of_adjacency and len(args) > 1:
-            other = args[1]
-            if isinstance(other, Tensor) and not isinstance(other, Adjacency) and other.dim() == 2:
-                reduce = args[2] if len(args) > 2 else kwargs.get('reduce', 'sum')
-                return args[0].propagate(other, {'amax': 'max', 'amin': 'min'}.get(reduce, reduce))
-        if func in _CONVERSIONS and of_adjacency:
-            return _convert(func, *args, **kwargs)
-        if func in _IDENTITIES and of_adjacency:
-            return args[0]
-        if func is Tensor.requires_grad_:
-            raise ValueError(
-                explain('adj_t', 'edge weights must be constants', 'requires_grad_()',
-                        'Compute learned weights inside the model from batch.edge_attr and pass '
-                        'them with batch.edge_index.')
-            )  # fmt: skip
-        if func in _PLAIN:
-            with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **kwargs)
-        args, kwargs = _to_csr(list(args)), _to_csr(kwargs)
-        with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **kwargs)
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        return func(*_to_csr(list(args)), **_to_csr(kwargs or {}))
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        csr = self.to_csr()
-        return _csr, (csr.crow_indices(), csr.col_indices(), csr.values(), tuple(self.shape))
-
     def __copy__(self) -> 'Adjacency':
         return self
 
@@ -414,51 +332,4 @@ class _SparseSum(torch.autograd.Function):
         return out, None
 
 
-def _csr(crow: Tensor, col: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
-    return torch.sparse_csr_tensor(crow, col, values, size, check_invariants=False)
-
-
 _REDUCTIONS = {'sum': 'sum', 'mean': 'mean', 'min': 'amin', 'max': 'amax'}
-_PRODUCTS = {
-    torch.sparse.mm, torch.mm, torch.spmm, torch.matmul,
-    Tensor.mm, Tensor.matmul, Tensor.__matmul__,
-}  # fmt: skip
-_CONVERSIONS = {
-    Tensor.to, Tensor.type, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16,
-    Tensor.cuda, Tensor.cpu,
-}  # fmt: skip
-_IDENTITIES = {
-    Tensor.detach,
-    Tensor.clone,
-    Tensor.contiguous,
-    Tensor.coalesce,
-    Tensor.to_sparse_csr,
-}
-_PLAIN: set[Any] = {
-    Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.is_floating_point,
-}  # fmt: skip
-_PLAIN |= {
-    getattr(Tensor, name).__get__
-    for name in (
-        'shape', 'dtype', 'device', 'ndim', 'is_cuda', 'is_cpu', 'requires_grad', 'is_leaf',
-        'grad_fn', 'grad', 'is_sparse', 'is_mkldnn',
-    )
-}  # fmt: skip
-
-
-def _convert(func: Callable, adj: Adjacency, *args: Any, **kwargs: Any) -> Adjacency:
-    # Let PyTorch parse the many ways to name a dtype and a device on an empty stand-in.
-    stand_in = func(torch.empty(0, dtype=adj.dtype, device=adj.device), *args, **kwargs)
-    if isinstance(stand_in, str):  # Tensor.type() without arguments
-        return stand_in  # type: ignore[return-value]
-    return adj.with_(dtype=stand_in.dtype, device=stand_in.device)
-
-
-def _to_csr(value: Any) -> Any:
-    if isinstance(value, Adjacency):
-        return value.to_csr()
-    if isinstance(value, (list, tuple)):
-        return type(value)(_to_csr(item) for item in value)
-    if isinstance(value, dict):
-        return {name: _to_csr(item) for name, item in value.items()}
-    return value

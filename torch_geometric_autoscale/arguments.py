@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -33,6 +34,19 @@ class ForwardForm:
         self.has_own_names = own
         # What describes the batch, and is None on a whole graph.
         self.described = {*OF_THE_BATCH, *(self.positional[2:6] if own else [])}
+
+
+_forms: WeakKeyDictionary[Any, ForwardForm] = WeakKeyDictionary()
+
+
+def form_of(forward: Any) -> ForwardForm:
+    """What a ``forward``, a bound method, takes; read once for each function."""
+    function = getattr(forward, '__func__', None)
+    if function is None:  # a function of the model's own, or something else that can be called
+        return ForwardForm(forward)
+    if function not in _forms:
+        _forms[function] = ForwardForm(forward)
+    return _forms[function]
 
 
 def _from_batch(
@@ -79,7 +93,7 @@ def fit_arguments(
     Returns:
         What to pass by position, what by name, and all that was given, by name.
     """
-    form = ForwardForm(model.forward)
+    form = form_of(model.forward)
     who = type(model).__name__
     if args and isinstance(args[0], SubgraphBatch):
         if len(args) > 1:
@@ -129,7 +143,7 @@ def batch_among(model: torch.nn.Module, given: dict[str, Any]) -> BatchCall | No
     """The batch among the arguments, or ``None`` for a whole graph."""
     batch_size: Any = given.get('batch_size')
     n_id: Any = given.get('n_id')
-    form = ForwardForm(model.forward)
+    form = form_of(model.forward)
     if form.has_own_names and not {'batch_size', 'n_id'} & given.keys():
         # The third and fourth argument, if they look it.
         third, fourth = (given.get(name) for name in form.positional[2:4])

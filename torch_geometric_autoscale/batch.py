@@ -54,6 +54,8 @@ class SubgraphBatch(Data):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The attribute ``key``, or ``default`` if there is none."""
+        if key in self._store:
+            return self._store[key]
         return self[key] if key in self else default  # noqa: SIM401
 
     def _lazy(self) -> list[str]:

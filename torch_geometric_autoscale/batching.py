@@ -3,12 +3,15 @@
 Everything here is plain tensors and plain index arithmetic, so that it runs in worker processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .bucket_sort import BucketSort
+from .edges import spans
 from .graph import Graph, VariantKey
 
 
@@ -31,7 +34,9 @@ class BatchNodes(NamedTuple):
 def contiguous(nodes: BatchNodes) -> list[tuple[int, int]]:
     """The batch nodes as few ranges of rows, in order; neighbouring partitions are joined."""
     ranges: list[tuple[int, int]] = []
-    for start, length in zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True):
+    with torch._C.DisableTorchFunction():  # nothing that a forward does
+        chunks = zip(nodes.offset.tolist(), nodes.count.tolist(), strict=True)
+    for start, length in chunks:
         if ranges and ranges[-1][1] == start:
             ranges[-1] = (ranges[-1][0], start + length)
         else:
@@ -146,11 +151,7 @@ class BatchBuilder:
     def _out_edges(self, a: int, b: int) -> tuple[Tensor, Tensor]:
         """Targets and positions of the edges that leave nodes ``a:b``."""
         if self._by_source is None:
-            order = torch.argsort(self.graph.col, stable=True)
-            pointer = torch.zeros(self.graph.num_nodes + 1, dtype=torch.int64)
-            count = torch.bincount(self.graph.col, minlength=self.graph.num_nodes)
-            torch.cumsum(count, 0, out=pointer[1:])
-            self._by_source = (pointer, order)
+            self._by_source = _group_by_source(self.graph)
         pointer, order = self._by_source
         position = order[pointer[a] : pointer[b]]
         target = torch.searchsorted(self.graph.rowptr, position, right=True) - 1
@@ -188,3 +189,19 @@ def _sorted_unique(ids: Tensor) -> Tensor:
     first = torch.ones_like(ids, dtype=torch.bool)
     torch.ne(ids[1:], ids[:-1], out=first[1:])
     return ids[first]
+
+
+def _group_by_source(graph: Graph) -> tuple[Tensor, Tensor]:
+    """Bounds, and positions of the edges out of each node, ``(N + 1,)`` and ``(E,)`` int64."""
+
+    def edges() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start, stop in spans(graph.num_edges):
+            yield graph.col[start:stop].long().numpy(), np.arange(start, stop)
+
+    counts = torch.bincount(graph.col, minlength=graph.num_nodes)
+    in_order = BucketSort("direction='both'", counts, edges, graph.folder)
+    reached = 0
+    for _, _, _, position in in_order.buckets():
+        in_order.store[reached : reached + len(position)] = position
+        reached += len(position)
+    return in_order.bounds, torch.from_numpy(in_order.store)

@@ -3,21 +3,30 @@
 import hashlib
 from collections.abc import Callable, Hashable
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.nn.conv import gcn_conv
 
+from .edges import CHUNK, Edges, expand, spans
 from .errors import explain
+from .grouped import Grouped, mean_weights, symmetric_weights, with_self_loops
+from .mapped import folder_beside
 
 original_gcn_norm = gcn_conv.gcn_norm
 
 VariantKey = Hashable
 
+_WHO = 'Graph'
+
 
 class Graph:
     """A directed graph with its edges grouped by target, in their given order.
+
+    Edges may lie in a mapped file. They stay there, and what is derived from them goes to files
+    without names beside it, written piece by piece: memory holds a few numbers per node.
 
     Args:
         edge_index: Sources and targets, ``(2, E)``.
@@ -26,24 +35,53 @@ class Graph:
 
     Attributes:
         rowptr: ``(N + 1,)`` int64; the edges into node ``i`` are ``rowptr[i]:rowptr[i + 1]``.
-        col: ``(E,)`` int32 sources (int64 from 2^31 nodes or edges on).
+        col: ``(E,)`` int32 sources (int64 from 2^31 nodes or edges on, or where a file has them).
         weight: ``(E,)`` weights in the same order, or ``None``.
         edge_id: ``(E,)`` position of each edge in ``edge_index``, or ``None`` if unchanged.
+        folder: Where files for what is derived go; ``None``: it is kept in memory.
     """
 
     def __init__(self, edge_index: Tensor, num_nodes: int, weight: Tensor | None = None) -> None:
         source, target = edge_index[0].cpu(), edge_index[1].cpu()
-        index_dtype = torch.int32 if max(num_nodes, source.numel()) < 2**31 else torch.int64
-        self.num_nodes = num_nodes
-        self.edge_id: Tensor | None = None
-        if target.numel() > 1 and bool((target[1:] < target[:-1]).any()):
-            self.edge_id = torch.argsort(target.to(index_dtype), stable=True)
-            source = source[self.edge_id]
-            weight = None if weight is None else weight.cpu()[self.edge_id]
-        self.col = source.to(index_dtype)
+        rowptr = torch.zeros(num_nodes + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(target, minlength=num_nodes), 0, out=rowptr[1:])
+        edge_id = None
+        if _falls(target):
+            index_dtype = _index_dtype(num_nodes, source.numel())
+            edge_id = torch.argsort(target.to(index_dtype), stable=True)
+            source = source[edge_id]
+            weight = None if weight is None else weight.cpu()[edge_id]
+        self._set(num_nodes, rowptr, source, weight, edge_id)
+
+    @classmethod
+    def of(cls, edges: Edges, weight: Tensor | None = None) -> 'Graph':
+        """The graph of ``edges``, with weights ``(E,)`` in their order."""
+        if edges.pairs is not None:
+            return cls(edges.pairs, edges.num_nodes, weight)
+        assert edges.rowptr is not None
+        assert edges.col is not None
+        return cls._grouped(edges.num_nodes, edges.rowptr.cpu().long(), edges.col.cpu(), weight)
+
+    @classmethod
+    def _grouped(
+        cls, num_nodes: int, rowptr: Tensor, col: Tensor, weight: Tensor | None
+    ) -> 'Graph':
+        graph = cls.__new__(cls)
+        graph._set(num_nodes, rowptr, col, weight)
+        return graph
+
+    def _set(
+        self,
+        num_nodes: int,
+        rowptr: Tensor,
+        col: Tensor,
+        weight: Tensor | None,
+        edge_id: Tensor | None = None,
+    ) -> None:
+        self.num_nodes, self.rowptr, self.edge_id = num_nodes, rowptr, edge_id
+        self.folder: Path | None = folder_beside(col)
+        self.col = col if self.folder else col.to(_index_dtype(num_nodes, col.numel()))
         self.weight = weight if weight is None else weight.detach().cpu()
-        self.rowptr = torch.zeros(num_nodes + 1, dtype=torch.int64)
-        torch.cumsum(torch.bincount(target, minlength=num_nodes), 0, out=self.rowptr[1:])
         self._variants: dict[VariantKey, Graph] = {}
         self._product: tuple[Tensor, int, Tensor] | None = None
         self._fingerprint: str | None = None
@@ -54,15 +92,23 @@ class Graph:
         return self.col.numel()
 
     @property
+    def grouped(self) -> Grouped:
+        """Its three arrays."""
+        return Grouped(self.rowptr, self.col, self.weight)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the structure: equal graphs in equal node order share it.
 
         The order of the edges into one node does not count: it depends on the format.
         """
         if self._fingerprint is None:
-            total = torch.zeros(self.num_edges + 1, dtype=torch.int64)
-            torch.cumsum(_scramble(self.col.long()), 0, out=total[1:])
-            sources = total[self.rowptr[1:]] - total[self.rowptr[:-1]]
+            sources = torch.empty(self.num_nodes, dtype=torch.int64)
+            for a, b, edges in self.grouped.blocks():
+                total = torch.zeros(edges.stop - edges.start + 1, dtype=torch.int64)
+                torch.cumsum(_scramble(self.col[edges].long()), 0, out=total[1:])
+                bounds = total[self.rowptr[a : b + 1] - edges.start]
+                torch.sub(bounds[1:], bounds[:-1], out=sources[a:b])
             digest = hashlib.blake2b(digest_size=16)
             for part in (self.rowptr, sources):
                 digest.update(part.numpy().data)
@@ -79,8 +125,7 @@ class Graph:
 
     def target(self) -> Tensor:
         """The target of every edge, ``(E,)`` int64."""
-        degree = self.rowptr[1:] - self.rowptr[:-1]
-        return torch.repeat_interleave(torch.arange(self.num_nodes), degree)
+        return expand(self.rowptr)
 
     def edge_index(self) -> Tensor:
         """Sources and targets in this graph's edge order, ``(2, E)`` int64."""
@@ -122,10 +167,8 @@ class Graph:
         name = ('mean', key, str(dtype))
         if name not in self._variants:
             graph = self.variant(key)
-            degree = graph.rowptr[1:] - graph.rowptr[:-1]
             divided = copy(graph)
-            share = 1 / degree.clamp(min=1).to(dtype)
-            divided.weight = graph.values(dtype) * torch.repeat_interleave(share, degree)
+            divided.weight = mean_weights(_WHO, graph.grouped, dtype, self.folder)
             divided._product = None
             self._variants[name] = divided
         return name
@@ -141,12 +184,12 @@ class Graph:
         weighted = weighted and self.weight is not None
         key = ('gcn_norm', improved, add_self_loops, str(dtype), weighted)
         if key not in self._variants:
-            weight = self.values(dtype) if weighted else None
-            edge_index, weight = original_gcn_norm(
-                self.edge_index(), weight, self.num_nodes, improved, add_self_loops,
-                'source_to_target', dtype,
-            )  # fmt: skip
-            self._variants[key] = Graph(edge_index, self.num_nodes, weight)
+            plain = self.grouped if weighted else self.grouped._replace(weight=None)
+            if add_self_loops:
+                fill = 2.0 if improved else 1.0
+                plain = with_self_loops(_WHO, plain, fill, self.folder)
+            weight = symmetric_weights(_WHO, plain, dtype, self.folder)
+            self._variants[key] = self._grouped(self.num_nodes, plain.rowptr, plain.col, weight)
         return key
 
     # Constant products ###########################################################
@@ -158,13 +201,28 @@ class Graph:
         """
         known = self._product
         if known is None or known[0] is not x or known[1] != x._version:
-            matrix = torch.sparse_csr_tensor(
-                self.rowptr.to(self.col.dtype), self.col, self.values(x.dtype),
-                (self.num_nodes, self.num_nodes), check_invariants=False,
-            )  # fmt: skip
-            with torch.no_grad():
-                known = self._product = (x, x._version, multiply(matrix, x))
+            known = self._product = (x, x._version, self._multiply(x))
         return known[2]
+
+    @torch.no_grad()
+    def _multiply(self, x: Tensor) -> Tensor:
+        out = x.new_empty(self.num_nodes, x.size(1))
+        num_rows = max(CHUNK // max(x.size(1), 1), 1)  # a product is there twice at times
+        for first, last, _ in self.grouped.blocks():
+            for start, stop in spans(last - first, num_rows):
+                self._multiply_rows(x, first + start, first + stop, out)
+        return out
+
+    def _multiply_rows(self, x: Tensor, a: int, b: int, out: Tensor) -> None:
+        edges = slice(int(self.rowptr[a]), int(self.rowptr[b]))
+        rowptr = self.rowptr[a : b + 1] - edges.start
+        col = self.col[edges]
+        values = self.weight[edges].to(x.dtype) if self.weight is not None else None
+        matrix = torch.sparse_csr_tensor(
+            rowptr.to(col.dtype), col, x.new_ones(col.numel()) if values is None else values,
+            (b - a, self.num_nodes), check_invariants=False,
+        )  # fmt: skip
+        out[a:b] = multiply(matrix, x)
 
     def __getstate__(self) -> dict[str, Any]:
         # A product is as large as the features, and worker processes do not need it.
@@ -201,3 +259,15 @@ def check_same_graph(who: str, expected: str | None, fingerprint: str | None) ->
                 'over, or run another graph as a whole: model(x, adj_t).',
             )
         )
+
+
+def _index_dtype(num_nodes: int, num_edges: int) -> torch.dtype:
+    return torch.int32 if max(num_nodes, num_edges) < 2**31 else torch.int64
+
+
+def _falls(values: Tensor) -> bool:
+    """Whether there is an entry below the one before it."""
+    return any(
+        bool((values[max(start, 1) : stop] < values[max(start, 1) - 1 : stop - 1]).any())
+        for start, stop in spans(values.numel())
+    )

@@ -7,30 +7,18 @@ as in PyG's ``adj_t``.
 """
 
 import warnings
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.data import Data, HeteroData
 
+from .edges import Edges, expand
 from .errors import explain
 
 _KINDS = 'Data, edge_index (2, E), EdgeIndex, a square torch.sparse matrix or a SparseTensor'
-
-
-class Edges(NamedTuple):
-    """The edges of a graph as plain tensors.
-
-    Attributes:
-        edge_index: ``(2, E)`` int64; row 0 holds sources, row 1 targets.
-        weight: ``(E,)`` or ``(E, D)`` edge weights, or :obj:`None`.
-        num_nodes: Number of nodes ``N``; all ids lie in ``[0, N)``.
-    """
-
-    edge_index: Tensor
-    weight: Tensor | None
-    num_nodes: int
 
 
 def to_edges(graph: Any, num_nodes: int | None = None, who: str = 'metis') -> Edges:
@@ -47,12 +35,13 @@ def to_edges(graph: Any, num_nodes: int | None = None, who: str = 'metis') -> Ed
         who: The public call on whose behalf errors speak.
 
     Returns:
-        :class:`Edges`, on the device of ``graph``. Tensors may share memory with the input.
+        :class:`Edges`, on the device of ``graph``. Tensors share memory with the input where they
+        can: a CSR matrix is taken as it is, in its own integers, mapped files included.
 
     Raises:
         TypeError: For heterogeneous graphs, unknown kinds of graphs and ids that are no integers.
-        ValueError: For wrong shapes, matrices that are not square, ids out of range, and an
-            unknown or contradictory number of nodes.
+        ValueError: For wrong shapes, matrices that are not square, ids or row bounds out of range,
+            and an unknown or contradictory number of nodes.
     """
     if num_nodes is not None:
         num_nodes = _check_num_nodes(num_nodes, who)
@@ -136,7 +125,7 @@ def _from_data(data: Data, num_nodes: int | None, who: str) -> Edges:
     weight = data.get('edge_weight')
     if weight is None:
         return edges
-    num_edges = edges.edge_index.size(1)
+    num_edges = edges.num_edges
     if not isinstance(weight, Tensor) or weight.dim() not in (1, 2) or len(weight) != num_edges:
         raise ValueError(
             explain(
@@ -146,7 +135,7 @@ def _from_data(data: Data, num_nodes: int | None, who: str) -> Edges:
                 'Pass one weight per edge.',
             )
         )
-    return edges._replace(weight=weight)
+    return replace(edges, weight=weight)
 
 
 def _declared_num_nodes(data: Data) -> int | None:
@@ -213,7 +202,7 @@ def _from_edge_index(edge_index: Any, num_nodes: int | None, who: str) -> Edges:
                 "Pass 'num_nodes=', as isolated nodes cannot be seen from the edges.",
             )
         )
-    return Edges(edge_index.long(), None, num_nodes)
+    return Edges(num_nodes, pairs=edge_index)
 
 
 def _from_matrix(matrix: Any, num_nodes: int | None, who: str) -> Edges:
@@ -230,44 +219,60 @@ def _from_matrix(matrix: Any, num_nodes: int | None, who: str) -> Edges:
         )
     size = int(sizes[0])
     _check_agrees(num_nodes, size, 'the sparse matrix', who)
-    target, source, weight = (
-        matrix.coo() if sparse_tensor else _entries(matrix, 'a sparse matrix', who)
-    )
+    if sparse_tensor:
+        target, source, weight = matrix.coo()
+        edges = _from_coo(target, source, weight, size)
+    else:
+        edges = _entries(matrix, size, who)
+    weight = edges.weight
     if weight is not None and weight.dim() not in (1, 2):
         raise ValueError(
             explain(
                 who,
-                f'values must have shape ({source.numel()},) or ({source.numel()}, D)',
+                f'values must have shape ({edges.num_edges},) or ({edges.num_edges}, D)',
                 tuple(weight.shape),
                 'Flatten what belongs to one edge into one row.',
             )
         )
-    return Edges(torch.stack([source, target]).long(), weight, size)
+    return edges
 
 
-def _entries(matrix: Tensor, what: str, who: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Row ids, column ids and values of a ``torch.sparse`` matrix, in stored order."""
+def _entries(matrix: Tensor, size: int, who: str) -> Edges:
+    """The entries of a ``torch.sparse`` matrix, in stored order."""
     if matrix.layout == torch.sparse_coo and matrix.sparse_dim() == 2:
         indices = matrix._indices()  # 'indices()' would merge duplicates
-        return indices[0], indices[1], matrix._values()
+        return _from_coo(indices[0], indices[1], matrix._values(), size)
     if matrix.layout == torch.sparse_csr and matrix.crow_indices().dim() == 1:
-        return _expand(matrix.crow_indices()), matrix.col_indices(), matrix.values()
+        rowptr, col = matrix.crow_indices(), matrix.col_indices()
+        _check_rowptr(rowptr, col.numel(), who)
+        return Edges(size, _values(matrix), rowptr=rowptr, col=col)
     if matrix.layout == torch.sparse_csc and matrix.ccol_indices().dim() == 1:
-        return matrix.row_indices(), _expand(matrix.ccol_indices()), matrix.values()
+        colptr = matrix.ccol_indices()
+        _check_rowptr(colptr, matrix.row_indices().numel(), who)
+        return _from_coo(matrix.row_indices(), expand(colptr), matrix.values(), size)
     raise TypeError(
         explain(
             who,
-            f'{what} must be two-dimensional, in COO, CSR or CSC layout',
+            'a sparse matrix must be two-dimensional, in COO, CSR or CSC layout',
             f'{matrix.layout} of shape {tuple(matrix.shape)}',
             "Convert it with 'matrix.to_sparse_csr()'.",
         )
     )
 
 
-def _expand(pointer: Tensor) -> Tensor:
-    """Row id of every entry from compressed bounds: ``[0, 2, 2, 3] -> [0, 0, 2]``."""
-    ids = torch.arange(pointer.numel() - 1, device=pointer.device)
-    return ids.repeat_interleave(pointer.diff().long())
+def _from_coo(target: Tensor, source: Tensor, weight: Tensor | None, size: int) -> Edges:
+    return Edges(size, weight, pairs=torch.stack([source, target]))
+
+
+def _values(matrix: Tensor) -> Tensor | None:
+    """The values of a matrix, or ``None`` where all of them are one and the same number one.
+
+    A CSR matrix must have values. ``torch.ones(1).expand(E)`` says that there are no weights
+    without taking room for them.
+    """
+    values = matrix.values()
+    single = values.dim() == 1 and values.numel() > 1 and values.stride() == (0,)
+    return None if single and bool(values[0] == 1) else values
 
 
 def _check_num_nodes(num_nodes: Any, who: str) -> int:
@@ -294,13 +299,31 @@ def _check_agrees(given: int | None, found: int, where: str, who: str) -> None:
         )
 
 
-def _check_range(edges: Edges, who: str) -> None:
-    if edges.edge_index.numel() == 0:
+def _check_rowptr(rowptr: Tensor, num_entries: int, who: str) -> None:
+    first, last = int(rowptr[0]), int(rowptr[-1])
+    if first == 0 and last == num_entries and not bool((rowptr[1:] < rowptr[:-1]).any()):
         return
-    low, high = (int(bound) for bound in edges.edge_index.aminmax())
+    raise ValueError(
+        explain(
+            who,
+            f'the bounds of the rows of a matrix must rise from 0 to its {num_entries:,} entries',
+            f'{first:,} to {last:,}' + (', falling in between' if last == num_entries else ''),
+            "Check it with 'torch.sparse.check_sparse_tensor_invariants'.",
+        )
+    )
+
+
+def _check_range(edges: Edges, who: str) -> None:
+    stored = edges.col if edges.pairs is None else edges.pairs
+    if stored is None or stored.numel() == 0:
+        return
+    low, high = (int(bound) for bound in stored.aminmax())
     if low >= 0 and high < edges.num_nodes:
         return
-    num_bad = int(((edges.edge_index < 0) | (edges.edge_index >= edges.num_nodes)).any(0).sum())
+    num_bad = 0
+    for ends in edges.pieces():
+        outside = [(ids < 0) | (ids >= edges.num_nodes) for ids in ends]
+        num_bad += int((outside[0] | outside[1]).sum())
     raise ValueError(
         explain(
             who,

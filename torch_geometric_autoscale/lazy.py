@@ -34,6 +34,13 @@ class LazyRows(Tensor):
         self.compute, self.rows, self.version = compute, None, 0
         return self
 
+    def gathered(self) -> Tensor:
+        """The rows; they are gathered when first asked for."""
+        if self.rows is None:
+            self.rows = self.compute()
+            self.version = 0 if self.rows.is_inference() else self.rows._version
+        return self.rows
+
     @property
     def is_untouched(self) -> bool:
         """Whether the rows are as they were gathered: nobody has written to them."""
@@ -47,6 +54,7 @@ class LazyRows(Tensor):
     ) -> Any:
         if func not in _SHAPE:
             args, kwargs = tree_map(_content, (tuple(args), kwargs or {}))
+            return func(*args, **kwargs)  # the rows may be of a class of their own
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
 
@@ -59,12 +67,7 @@ class LazyRows(Tensor):
 
 
 def _content(value: Any) -> Any:
-    if not isinstance(value, LazyRows):
-        return value
-    if value.rows is None:
-        value.rows = value.compute()
-        value.version = 0 if value.rows.is_inference() else value.rows._version
-    return value.rows
+    return value.gathered() if isinstance(value, LazyRows) else value
 
 
 _SHAPE: set[Any] = {

@@ -6,16 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch_geometric.data import Data
+from torch_geometric.data import Data, FeatureStore
 
-from .adjacency import Adjacency, BatchEdges, Features
+from .adjacency import Adjacency
 from .batch import SubgraphBatch
+from .batch_edges import BatchEdges, Features
 from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
 from .errors import explain
 from .graph import VariantKey
 from .lazy import LazyRows
-from .loader_input import LoaderInput, as_mask, read_input
+from .loader_input import LoaderInput, as_mask, read_input, with_features_of
+from .mapped import mapped_file
 from .operators import teach_pyg
+from .sparse_rows import SparseRows
+from .stored_rows import StoredRows
 
 
 class _Assemble:
@@ -44,6 +48,10 @@ class _Assemble:
 
 def _rows(value: Tensor, nodes: BatchNodes) -> Tensor:
     """Rows of ``value`` for all nodes of a batch; batch nodes are read in contiguous chunks."""
+    if isinstance(value, StoredRows):
+        return value.rows(nodes.n_id)
+    if isinstance(value, SparseRows):
+        return value.take(nodes.n_id)
     out = value.new_empty((nodes.n_id.numel(), *value.shape[1:]))
     start = 0
     for a, b in contiguous(nodes):
@@ -113,6 +121,9 @@ class PartitionLoader(DataLoader):
         self.ptr, self.graph, self.builder = prepared.ptr, prepared.graph, prepared.builder
         self.node_attrs, self.edge_attrs = prepared.node_attrs, prepared.edge_attrs
         self._assemble = _Assemble(self.builder, self.node_attrs)
+        x = self.node_attrs.get('x')
+        stored = isinstance(x, StoredRows)
+        self._features_lie_elsewhere = stored or (x is not None and mapped_file(x) is not None)
 
     def __iter__(self) -> Iterator[SubgraphBatch]:  # type: ignore[override]
         for raw in super().__iter__():
@@ -146,6 +157,10 @@ class PartitionLoader(DataLoader):
 
     def _features(self, x: Tensor | None) -> Features | None:
         """What an adjacency needs to recognise the features whose product it may know."""
+        if isinstance(self.node_attrs.get('x'), SparseRows):
+            return None  # the product would be dense, and as wide as they are
+        if self._features_lie_elsewhere:
+            return None  # the product might not find room in memory either
         if not self.keep_first_propagation or x is None or x.dim() != 2:
             return None
         if not x.is_floating_point() or x.is_inference():
@@ -193,7 +208,11 @@ class SubgraphLoader(PartitionLoader):
         drop_unlabelled: With ``input_nodes``: leave out partitions without any of them. Their
             histories then age until the next refresh.
         keep_first_propagation: Whether the product of the adjacency and untouched features, the
-            same in every epoch, is computed once and kept: one more table as large as ``x``.
+            same in every epoch, is computed once and kept: one more table as large as ``x``. Not
+            done for features that are mapped from a file or lie in a feature store.
+        feature_store: Where the features are, if ``data`` has no ``x``: a PyG ``FeatureStore`` that
+            gives rows by ``TensorAttr(group_name=None, attr_name='x', index=ids)``. Each batch
+            reads its rows in one call, in the order of ``n_id``.
         **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`.
 
     Raises:
@@ -213,10 +232,13 @@ class SubgraphLoader(PartitionLoader):
         input_nodes: Tensor | None = None,
         drop_unlabelled: bool = False,
         keep_first_propagation: bool = True,
+        feature_store: FeatureStore | None = None,
         **kwargs: Any,
     ) -> None:
         who = type(self).__name__
         check_batch_size(who, batch_size)
+        if feature_store is not None:
+            data = with_features_of(who, data, feature_store)
         prepared = read_input(who, data, ptr, direction)
         self.data = data
         super().__init__(

@@ -1,15 +1,20 @@
 """What a loader is given: checked, and sorted into node level and edge level."""
 
+from copy import copy
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Data, FeatureStore
 
 from .batching import BatchBuilder
+from .edges import CHUNK, spans
 from .errors import explain
 from .graph import Graph
 from .graph_input import to_edges
+from .sparse_rows import SparseRows
+from .stored_rows import StoredRows
 
 
 @dataclass
@@ -51,7 +56,7 @@ def read_input(who: str, data: Data, ptr: Tensor, direction: str = 'in') -> Load
         )  # fmt: skip
     edges = to_edges(data, who=who)
     ptr = check_ptr(who, ptr, edges.num_nodes)
-    graph = Graph(edges.edge_index, edges.num_nodes, scalar_weight(who, edges.weight))
+    graph = Graph.of(edges, scalar_weight(who, edges.weight))
     node_attrs, edge_attrs = split_attributes(who, data, graph)
     if edges.weight is not None and edges.weight.dim() > 1 and data.get('adj_t') is not None:
         order = graph.edge_id
@@ -59,6 +64,23 @@ def read_input(who: str, data: Data, ptr: Tensor, direction: str = 'in') -> Load
         edge_attrs['edge_weight'] = rows
     builder = BatchBuilder(graph, ptr, direction == 'both')
     return LoaderInput(ptr, graph, node_attrs, edge_attrs, builder)
+
+
+def with_features_of(who: str, data: Data, store: FeatureStore) -> Data:
+    """A view of ``data`` whose features are read from a store.
+
+    Raises:
+        TypeError, ValueError: See :class:`StoredRows`; ``data`` has features already.
+    """
+    if isinstance(data, Data) and data.get('x') is not None:
+        raise ValueError(
+            explain(who, "'data.x' must be absent where a 'feature_store' gives the features",
+                    'both', 'Pass one of them.')
+        )  # fmt: skip
+    num_nodes = to_edges(data, who=who).num_nodes
+    view = copy(data)
+    view.x = StoredRows(store, num_nodes)
+    return view
 
 
 def check_ptr(who: str, ptr: Tensor, num_nodes: int) -> Tensor:
@@ -136,6 +158,8 @@ def split_attributes(
             continue
         if name == 'edge_weight' and adj_t_wins:
             continue  # the values of adj_t are the weights
+        if name == 'x' and value.layout == torch.sparse_csr:
+            value = SparseRows.from_sparse(value)
         if value.layout != torch.strided:
             raise TypeError(
                 explain(who, f"'data.{name}' must be a dense tensor", value.layout,
@@ -172,7 +196,11 @@ def split_attributes(
 
 def refuse_nan(who: str, x: Tensor) -> None:
     """Raise if features hold NaN."""
-    bad = int(torch.isnan(x).sum()) if x.is_floating_point() else 0
+    if not x.is_floating_point():
+        return
+    x = x.stored if isinstance(x, SparseRows) else x
+    rows = max(CHUNK // max(prod(x.shape[1:]), 1), 1)
+    bad = sum(int(torch.isnan(x[a:b]).sum()) for a, b in spans(x.size(0), rows))
     if bad:
         raise ValueError(
             explain(who, "'data.x' must not hold NaN", f'{bad} NaN values',

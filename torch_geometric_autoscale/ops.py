@@ -9,6 +9,7 @@ from torch import Tensor
 from .adjacency import Adjacency
 from .errors import explain
 from .graph_input import is_sparse_tensor
+from .sparse_rows import SparseRows
 from .tags import halo_is_constant, mark_halo_constant
 
 
@@ -48,6 +49,8 @@ def fast_dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     _check_probability('fast_dropout', p)
     if not training or p == 0:
         return x
+    if isinstance(x, SparseRows):
+        return x.with_stored(fast_dropout(x.stored, p))
     if x.device.type != 'cpu' or p == 1 or not x.is_floating_point():
         return F.dropout(x, p)
     bits = 8 if (p * 256).is_integer() else 16

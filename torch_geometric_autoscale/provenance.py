@@ -9,6 +9,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from .sparse_rows import SparseRows
+
 
 class Provenance(TorchDispatchMode):
     """Follows values through every operation, in-place writes and views included.
@@ -65,6 +67,8 @@ class Provenance(TorchDispatchMode):
         return out
 
     def _key(self, tensor: Tensor) -> int:
+        if isinstance(tensor, SparseRows):
+            tensor = tensor.stored
         with torch._C._DisableTorchDispatch():
             if tensor.layout == torch.sparse_coo:
                 tensor = tensor._values()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import ARGUMENTS, ForwardForm, adjacency_among, batch_among, fit_arguments
+from .arguments import ARGUMENTS, adjacency_among, batch_among, fit_arguments, form_of
 from .batch import SubgraphBatch
 from .boundary import push_and_pull_rows
 from .calls import BatchCall, batch_call, current_call
@@ -19,6 +19,8 @@ from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphLoader
 from .norms import BatchRowStatistics, refuse_graph_statistics
 from .operators import refuse_whole_graph_operators, teach_pyg
+from .staleness import note_exchange, note_refresh, note_reset
+from .trace_memory import TraceMemory
 
 
 class ScalableGNN(torch.nn.Module):
@@ -78,6 +80,7 @@ class ScalableGNN(torch.nn.Module):
         """Reset the histories. Subclasses add their own parameters."""
         for history in self.histories:
             history.reset_parameters()  # type: ignore[operator]
+        note_reset(self.histories)  # type: ignore[arg-type]
 
     # Calls #######################################################################
 
@@ -99,6 +102,8 @@ class ScalableGNN(torch.nn.Module):
                     out = super().__call__(*args, **kwargs)
             else:
                 out = super().__call__(*args, **kwargs)
+        nodes = call if call.adj_t is None else call.adj_t.edges.nodes  # the latter on the CPU
+        note_exchange(call.written, nodes.n_id, call.batch_size, nodes.offset, nodes.count)
         return batch_rows(out, call)
 
     def push_and_pull(
@@ -178,7 +183,9 @@ class ScalableGNN(torch.nn.Module):
         """
         self._check_loader('refresh', loader)
         self._check_graph('refresh', loader.graph.num_nodes, loader.graph.fingerprint)
-        return self._layerwise(loader, write=True)
+        out = self._layerwise(loader, write=True)
+        note_refresh(self.histories)  # type: ignore[arg-type]
+        return out
 
     def _inference(self, loader: SubgraphLoader, args: Any, kwargs: Any) -> Tensor:
         if args or kwargs:
@@ -192,7 +199,8 @@ class ScalableGNN(torch.nn.Module):
     def _layerwise(self, loader: SubgraphLoader, write: bool) -> Tensor:
         inputs = {'x', *inspect.signature(self.forward).parameters}
         run = type(self)._replay_batch
-        return LayerwiseInference(self, run, loader, write, inputs).run()
+        memory = vars(self).setdefault('_traces', TraceMemory())
+        return LayerwiseInference(self, run, loader, write, inputs, memory=memory).run()
 
     def _replay_batch(self, batch: SubgraphBatch) -> Any:
         args, kwargs, _ = fit_arguments(self, (batch,), {})
@@ -238,7 +246,7 @@ class ScalableGNN(torch.nn.Module):
         nodes_known = call.adj_t is not None and call.adj_t.edges.nodes.offset is call.offset
         if call.offset is not None and call.count is not None and not nodes_known:
             check_chunks(who, call.offset, call.count, call.n_id[: call.batch_size])
-        form = ForwardForm(self.forward)
+        form = form_of(self.forward)
         x, adj = (
             given.get(name, given.get(form.positional[i]) if i < len(form.positional) else None)
             for i, name in enumerate(ARGUMENTS[:2])

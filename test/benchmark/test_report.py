@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from torch_geometric_autoscale.benchmark import pictures
+from torch_geometric_autoscale.benchmark.history_error import history_errors
 from torch_geometric_autoscale.benchmark.run import run_experiment
 from torch_geometric_autoscale.benchmark.suite import Suite
 from torch_geometric_autoscale.cli import main
@@ -138,6 +140,96 @@ def test_a_score_that_is_never_reached_is_told(suite):
     assert '[no full batch](records/a/seed0.json)' in page
 
 
+def test_a_record_of_its_own_becomes_a_table_or_is_not_run(suite):
+    (suite / 'tables.yaml').write_text('- {title: Apart, text: Pairs., record: apart.json}')
+    assert '## Apart\n\nPairs.\n\nNot run.\n' in page_of(suite)
+    entry = {
+        'pair': 'A and B', 'num_nodes': 8, 'rounds': 2, 'layers': 2, 'partition': 'random',
+        'difference': 0.02, 'sweeps': 2, 'told_apart': True,
+    }  # fmt: skip
+    content = {'kind': 'expressiveness', 'record_version': 1, 'measured': [entry]}
+    (suite / 'results' / 'apart.json').write_text(json.dumps(content))
+    page = page_of(suite)
+    assert '| A and B | 8 | 2 | 2 | random | yes (1 of 1) | 2e-02 | 2 |' in page
+    assert '[Record](apart.json).' in page
+
+
+def with_errors(seed: int, layers: int, **settings: Any) -> dict[str, Any]:
+    content = record(seed, 80.0, **settings)
+    content['runs'][0]['history_error'] = [
+        {'epoch': epoch, 'errors': [0.1 * epoch * (layer + 1) for layer in range(layers)]}
+        for epoch in (1, 2, 3)
+    ]
+    return content
+
+
+def texts(figure: Any) -> dict[str, Any]:
+    return {
+        axis.get_title(): [text.get_text() for text in axis.get_legend().get_texts()]
+        if axis.get_legend() else None
+        for axis in figure.axes
+    }  # fmt: skip
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn."""
+    drawn: list[Any] = []
+    make = pictures._figure
+
+    def spied(width: float, height: float) -> Any:
+        figure, save = make(width, height)
+        drawn.append(figure)
+        return figure, save
+
+    monkeypatch.setattr(pictures, '_figure', spied)
+    return drawn
+
+
+def test_a_curve_is_the_mean_and_the_range_over_seeds(suite, figures):
+    write(suite, 'a', record(0, 80.0), record(2, 82.0), record(4, 82.0, epochs=2))
+    page_of(suite)
+    (axis,) = figures[0].axes
+    (line,) = axis.lines
+    assert line.get_xydata().tolist() == [[1, 22], [2, 42]]  # the epochs that every run has
+    (band,) = axis.collections
+    assert band.get_datalim(axis.transData).intervaly.tolist() == [20, 44]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ('epoch', 'validation score (%)')
+
+
+def test_a_legend_tells_experiments_apart(suite, figures):
+    write(suite, 'a', record(0, 80.0), record(1, 80.0))
+    write(suite, 'b', record(0, 80.0, mode='full'))
+    write(suite, 'c', record(0, 80.0, mode='naive', partition='metis', refresh='never'))
+    write(suite, 'd', record(0, 80.0, lr=0.1, changed=['lr']))
+    (suite / 'tables.yaml').write_text('[]')
+    page_of(suite)
+    assert texts(figures[0]) == {
+        'GCN on cora': [
+            'GAS (2)', 'GAS, lr 0.1 (1)', 'full batch (1)', 'naive histories, metis parts (1)',
+        ]
+    }  # fmt: skip
+
+
+def test_errors_of_one_pair_stand_side_by_side_on_the_same_axes(suite, figures):
+    write(suite, 'a', with_errors(0, 2))
+    write(suite, 'b', with_errors(0, 2, mode='naive', partition='random', refresh='never'))
+    write(suite, 'c', record(0, 80.0, mode='full'))  # not measured
+    assert '(error-gcn-cora.png)' in page_of(suite)
+    gas, naive = figures[1].axes
+    assert texts(figures[1]) == {'GAS (1)': None, 'naive histories (1)': ['layer 1', 'layer 2']}
+    assert gas.get_ylim() == naive.get_ylim()
+    assert gas.get_ylabel() == 'relative error of the history'
+
+
+def test_of_many_layers_a_few_are_named(suite, figures):
+    write(suite, 'a', with_errors(0, 63))
+    page_of(suite)
+    (names,) = texts(figures[1]).values()
+    assert names == [f'layer {layer}' for layer in (1, 12, 23, 34, 45, 56, 63)]
+    assert len(figures[1].axes[0].lines) == 63
+
+
 def test_an_experiment_of_the_suite_becomes_a_cell(small, tmp_path):
     """From training to the table, with the suite's own tables; the stand-in passes as real."""
     own = Suite(tmp_path, small.name, small.pairs)
@@ -151,14 +243,14 @@ def test_an_experiment_of_the_suite_becomes_a_cell(small, tmp_path):
     for path in folder.glob('*.json'):
         content = json.loads(path.read_text())
         assert content['settings']['changed'] == ['epochs']
-        errors = content['runs'][0]['history_error']
+        errors = history_errors(content['runs'][0])
         assert [entry['epoch'] for entry in errors] == [1, 2, 3]
         assert all(len(entry['errors']) == 1 and entry['errors'][0] > 0 for entry in errors)
         content['settings'].update(fake=False, changed=[])
         path.write_text(json.dumps(content))
     page = page_of(tmp_path)
     assert '](records/gcn-cora-naive) |' in page
-    assert '(error-gcn-cora-naive.png)' in page
+    assert '(error-gcn-cora.png)' in page
 
 
 def test_the_pages_in_the_repository_are_what_the_records_give():
@@ -213,6 +305,62 @@ def test_two_experiments_for_one_cell_are_told(suite, capsys):
     err = refused(capsys, suite)
     assert 'one experiment must fit the cell of dataset.name=cora, mode=gas' in err
     assert "(got 'a' and 'b')" in err
+
+
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        (lambda c: c.pop('settings'), "one without 'settings.suite'"),
+        (lambda c: c['settings'].pop('model'), "one without 'settings.model.name'"),
+        (lambda c: c.update(runs=[]), "one without 'runs.epochs'"),
+        (lambda c: c['runs'][0].pop('test'), "one without 'runs.test'"),
+        (lambda c: c['settings'].update(mode='other'), "one of mode 'other'"),
+    ],
+)
+def test_a_record_that_lacks_something_is_told(suite, capsys, change, problem):
+    content = record(0, 80.0)
+    change(content)
+    folder = write(suite, 'a', record(1, 80.0))
+    (folder / 'seed0.json').write_text(json.dumps(content))
+    assert f"seed0.json' must be a whole record (got {problem})" in refused(capsys, suite)
+
+
+def test_a_record_under_the_name_of_another_seed_is_told(suite, capsys):
+    folder = write(suite, 'a', record(0, 80.0))
+    (folder / 'seed0.json').rename(folder / 'seed7.json')
+    assert 'each run under the name of its seed (got seeds [0])' in refused(capsys, suite)
+
+
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [('a: [1', 'while parsing'), ('a: 1', 'dict'), (None, 'no such file')],
+)
+def test_tables_that_cannot_be_read_are_told(suite, capsys, text, problem):
+    (suite / 'tables.yaml').unlink()
+    if text is not None:
+        (suite / 'tables.yaml').write_text(text)
+    assert f"tables.yaml' must be a list of tables (got {problem}" in refused(capsys, suite)
+
+
+@pytest.mark.parametrize('text', ['a: [', 'a: 1'])
+def test_a_suite_that_is_laid_out_wrongly_is_told(suite, capsys, text):
+    (suite / 'conf' / 'config.yaml').write_text(text)
+    assert 'must have a suite with its name and pairs' in refused(capsys, suite)
+
+
+@pytest.mark.parametrize('rows', ['3', '[[A]]', '[[{A: {x: 1}, B: {}}]]', '[[{}]]'])
+def test_axes_that_are_laid_out_wrongly_are_told(suite, capsys, rows):
+    (suite / 'tables.yaml').write_text(
+        f'- {{title: Mine, value: test, rows: {rows}, columns: [[A: {{}}]]}}'
+    )
+    assert "must be lists of axes, each a list of entries LABEL: {SETTING: VALUE} (got 'Mine')" in (
+        refused(capsys, suite)
+    )
+
+
+def test_a_table_of_a_record_has_nothing_else(suite, capsys):
+    (suite / 'tables.yaml').write_text('- {title: A, record: a.json, rows: []}')
+    assert 'must have title, record, and perhaps text' in refused(capsys, suite)
 
 
 @pytest.mark.parametrize('spec', ['- {title: A}', '- [1]', TABLES.replace('test', 'tests')])

@@ -204,6 +204,47 @@ def test_subgraphs_hold_each_node_once_and_the_edges_among_them(
     assert all(not history.pull().any() for history in model.histories)
 
 
+def test_full_batch_has_its_own_recipe(large, tmp_path):
+    from .conftest import experiment_of
+
+    gas, full = (experiment_of(large, 'dataset=wordnet', f'mode={m}') for m in ('gas', 'full'))
+    chosen = gas.settings['epochs'], gas.settings['lr'], gas.settings['model']['dropout']
+    assert chosen == (100, 0.04, 0.4)
+    own = full.settings['epochs'], full.settings['lr'], full.settings['model']['dropout']
+    assert own == (300, 0.05, 0.2)
+    assert gas.settings['changed'] == full.settings['changed'] == []
+
+
+def test_what_is_given_wins_over_the_recipe_of_full_batch(large):
+    from .conftest import experiment_of
+
+    arguments = ['dataset=wordnet', 'mode=full', 'epochs=100', 'model.dropout=0.1']
+    settings = experiment_of(large, *arguments).settings
+    assert (settings['epochs'], settings['lr'], settings['model']['dropout']) == (100, 0.05, 0.1)
+    assert sorted(settings['changed']) == ['epochs', 'model.dropout']
+
+
+def test_a_script_takes_the_recipe_of_full_batch_too(tmp_path, capsys):
+    arguments = ['fake=true', 'mode=full', 'epochs=1', 'measure_memory=false', 'device=cpu']
+    assert main(ROOT / 'large_benchmark', [*arguments, f'out={tmp_path / "run"}']) == 0
+    settings = record_of(tmp_path)['settings']
+    assert (settings['epochs'], settings['lr']) == (1, 0.05)
+    assert settings['changed'] == ['epochs']
+
+
+def test_parts_between_graphs_are_the_graphs_in_as_many_batches(large, quick):
+    experiment = quick(large, 'model=gin', 'dataset=cluster-sbm', 'partition=graphs')
+    loaded = load(experiment)
+    graph = cut(experiment, loaded, 0)
+    assert graph.job.ptr.tolist() == [0, 24, 48]
+    assert graph.job.quality is not None
+    assert graph.job.quality.edge_cut == 0
+    parts, batch_size = (experiment.settings[name] for name in ('num_parts', 'batch_size'))
+    scaled = max(1, round(batch_size * 4 / parts))  # of a stand-in's four parts
+    assert graph.settings['num_parts'] == 2
+    assert graph.settings['batch_size'] == max(1, round(scaled * 2 / 4))
+
+
 # Inductive #######################################################################
 
 
@@ -274,11 +315,36 @@ def test_an_unsupported_pair_lists_the_valid_ones(capsys):
         ('refresh=weekly', "'refresh' must be never, every epoch, every N epochs"),
         ('compensation=lmc', "'compensation' must be one of none (got 'lmc')"),
         ('fake=maybe', "'fake' must be one of True, False (got 'maybe')"),
-        ('lr=fast', "'lr' must be a positive number (got 'fast')"),
+        ('lr=fast', "'lr' must be a number (got 'fast'). Its default is 0.01"),
+        ('lr=0', "'lr' must be a positive number (got 0)"),
+        ('fake=1', "'fake' must be one of True, False (got 1)"),
+        ('normalize=maybe', "'normalize' must be true or false (got 'maybe')"),
+        ('self_loops=7', "'self_loops' must be true, false or same (got 7)"),
+        ('model.dropout=x', "'model.dropout' must be a number (got 'x'). Its default is 0.5"),
+        ('epochs', "options must be KEY=VALUE, of keys that exist (got 'epochs')"),
+        ('+colour=red', "options must be KEY=VALUE, of keys that exist (got '+colour=red')"),
+        ('~lr', "options must be KEY=VALUE, of keys that exist (got '~lr')"),
+        ('seed=[1', "options must be KEY=VALUE in the grammar of Hydra (got 'seed=[1')"),
+        ('lr=0.1,0.2', "an option must have one value (got 'lr=0.1,0.2'). Pass '-m'"),
+        ('model=gcn,gat', "an option must have one value (got 'model=gcn,gat'). Pass '-m'"),
     ],
 )
 def test_a_wrong_argument_is_told_before_anything_is_loaded(capsys, argument, message):
     assert message in refused(capsys, 'small', argument)
+
+
+def test_parts_between_graphs_need_many_graphs_and_batches(capsys):
+    out = 'out=nowhere'
+    err = refused(capsys, 'small', 'partition=graphs', 'fake=true', out)
+    assert "'partition' must not be graphs where a data set is one graph (got cora)" in err
+    err = refused(capsys, 'large', 'model=gin', 'dataset=cluster', 'partition=graphs', 'mode=full')
+    assert 'must not be graphs for mode=full, which has one part' in err
+
+
+def test_a_folder_that_cannot_be_written_is_told(capsys, tmp_path):
+    (tmp_path / 'file').write_text('')
+    err = refused(capsys, 'small', 'fake=true', 'epochs=1', 'runs=1', f'out={tmp_path / "file"}')
+    assert err.startswith("small_benchmark: 'out' must be a folder to write to (got '")
 
 
 def test_a_folder_of_other_settings_is_refused(small, quick, tmp_path):

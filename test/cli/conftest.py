@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -24,3 +26,23 @@ def options(graph, tmp_path):
         'partition=lp', 'full.epochs=6', 'full.max_seconds=null', 'model.hidden_channels=8',
         'lr=0.05', 'reg_weight_decay=0', 'device=cpu',
     ]  # fmt: skip
+
+
+WITH_TIME = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ')
+
+
+def printed_in(log):
+    """The lines of a log file that were printed: all but those with a time."""
+    return [line for line in log.read_text('utf-8').splitlines() if not WITH_TIME.match(line)]
+
+
+def timed_in(log):
+    """The lines of a log file with a time, without it."""
+    lines = log.read_text('utf-8').splitlines()
+    return [WITH_TIME.sub('', line) for line in lines if WITH_TIME.match(line)]
+
+
+def without_epochs(out):
+    """What was printed but for the lines about epochs, which a log has with their time."""
+    epochs = ('Histories: ', 'Full batch: ')
+    return [line for line in out.splitlines() if not line.startswith(epochs)]

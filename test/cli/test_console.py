@@ -51,11 +51,11 @@ def test_a_log_on_a_full_disk_ends_nothing(small_disk, capsys):
     check_told_once(capsys.readouterr().out, lines)
 
 
-def test_a_log_that_cannot_be_opened_ends_nothing(tmp_path, capsys):
+def test_a_log_that_cannot_be_opened_is_an_error(tmp_path):
     (tmp_path / 'log.txt').mkdir()
-    with logged_to(tmp_path / 'log.txt'):
-        print('line')
-    assert "log.txt' could not be written (Is a directory)" in capsys.readouterr().out
+    message = r"pygas: the log file must be writable \(got '.*log.txt': Is a directory\)"
+    with pytest.raises(OSError, match=message), logged_to(tmp_path / 'log.txt'):
+        pass
 
 
 def test_a_console_that_is_a_file_on_a_full_disk_ends_nothing(tmp_path, small_disk):

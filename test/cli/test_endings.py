@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
+from torch_geometric_autoscale import files
 from torch_geometric_autoscale.cli import main
 from torch_geometric_autoscale.cli import run_folder as run_folder_module
-from torch_geometric_autoscale.training import files
 from torch_geometric_autoscale.training import loop as loop_module
 
 from ..training.test_resume import interrupted_before

@@ -27,8 +27,8 @@ def test_no_command_is_wrong_use(capsys):
 def test_an_unknown_command_lists_the_known_ones(capsys):
     assert main(['trian']) == 2
     assert capsys.readouterr().err == (
-        'pygas: a command must come first, one of train, evaluate, predict, report, info '
-        "(got 'trian'). See 'pygas --help'.\n"
+        'pygas: a command must come first, one of train, evaluate, predict, report, plan, '
+        "convert, generate, info (got 'trian'). See 'pygas --help'.\n"
     )
 
 

@@ -334,5 +334,5 @@ def test_a_device_that_is_none_is_refused(device):
 
 
 def test_histories_hold_floating_point_numbers():
-    with pytest.raises(ValueError, match="'dtype' must be a floating-point type"):
+    with pytest.raises(ValueError, match="'dtype' must be one of auto, float64, float32"):
         convert(model(), graph(), dtype=torch.int64)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from torch_geometric_autoscale.partition import available_methods
 
-METHODS = ['metis', 'kaminpar', 'lp', 'random']
+METHODS = ['metis', 'kaminpar', 'lp', 'ldg', 'random']
 
 
 @pytest.fixture(params=METHODS)

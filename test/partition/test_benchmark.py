@@ -44,8 +44,8 @@ def test_the_table_has_a_row_per_partitioner(load, monkeypatch, capsys):
     benchmark = load('partitioning')
     arguments = '--num-nodes 200 --num-edges 2000 --num-clusters 4 --num-parts 4 --runs 1'
     monkeypatch.setattr(sys, 'argv', ['partitioning.py', *arguments.split()])
-    monkeypatch.setattr(benchmark, 'available_methods', lambda: ['lp', 'random'])
+    monkeypatch.setattr(benchmark, 'available_methods', lambda: ['lp', 'ldg', 'random'])
     benchmark.main()
-    rows = capsys.readouterr().out.splitlines()[-4:]
-    assert [row.split()[4] for row in rows] == ['metis', 'kaminpar', 'lp', 'random']
-    assert [row.endswith('not installed') for row in rows] == [True, True, False, False]
+    rows = capsys.readouterr().out.splitlines()[-5:]
+    assert [row.split()[4] for row in rows] == ['metis', 'kaminpar', 'lp', 'ldg', 'random']
+    assert [row.endswith('not installed') for row in rows] == [True, True, False, False, False]

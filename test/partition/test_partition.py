@@ -231,7 +231,7 @@ def test_metis_without_its_wheel_says_what_to_install(without_wheels):
 
 
 def test_auto_runs_without_any_wheel(without_wheels, capsys):
-    assert available_methods() == ['lp', 'random']
+    assert available_methods() == ['lp', 'ldg', 'random']
     check_contract(*partition(RING, 3, num_nodes=12, recursive=True), 12, 3)
     assert 'with label propagation...' in capsys.readouterr().out
 

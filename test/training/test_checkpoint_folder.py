@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from torch_geometric_autoscale.training import CheckpointFolder, CheckpointWarning, container, files
+from torch_geometric_autoscale import files
+from torch_geometric_autoscale.training import CheckpointFolder, CheckpointWarning, container
 from torch_geometric_autoscale.training import checkpoint_folder as folder_module
 from torch_geometric_autoscale.training.container import DamagedFile, LaterVersion
 

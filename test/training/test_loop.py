@@ -248,7 +248,7 @@ def test_on_a_terminal_a_bar_counts_epochs(monkeypatch, capsys):
     monkeypatch.setattr('sys.stderr.isatty', lambda: True)
     monkeypatch.setattr(
         'torch_geometric_autoscale.training.reporter.progress',
-        lambda title, total, unit: Bar(title, total),
+        lambda title, total, unit, **_: Bar(title, total),
     )
     train(tiny_model(), tiny_data(), tiny_ptr(), tiny_settings(mode='full', epochs=4))
     assert (Bar.last.title, Bar.last.total, Bar.last.n) == ('Full batch', 4, 4)

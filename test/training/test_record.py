@@ -38,7 +38,7 @@ def test_a_record_has_the_promised_keys(tmp_path, runs):
         assert len(run['epochs']) == 3
         assert set(run['epochs'][0]) == {
             'epoch', 'loss', 'steps', 'skipped', 'seconds', 'eval_seconds', 'checkpoint_seconds',
-            'elapsed', 'train', 'val', 'test',
+            'elapsed', 'train', 'val', 'test', 'ages', 'errors',
         }  # fmt: skip
 
 

@@ -4,12 +4,17 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..cli.options import CONF
+from ..cli.options import CONF, flatten
 from ..datasets import available, canonical
 from ..errors import explain
 from .suite import Suite
 
 PATHS = ('out', 'root', 'cache')
+# Flags of Hydra's that the next argument belongs to.
+FLAGS_WITH_VALUE = (
+    '--cfg', '-c', '--info', '-i', '--package', '-p', '--config-path', '-cp', '--config-name',
+    '-cn', '--config-dir', '-cd',
+)  # fmt: skip
 
 
 def spell_out(suite: Suite, arguments: Sequence[str]) -> list[str]:
@@ -21,13 +26,54 @@ def spell_out(suite: Suite, arguments: Sequence[str]) -> list[str]:
     Raises:
         ValueError: For an unknown model, data set or option; near ones are named.
     """
+    options = _check_form(suite, arguments)
     models = _models_among(suite, arguments)
-    return [_spell_out(suite, argument, models) for argument in arguments]
+    spelled = [
+        _spell_out(suite, argument, models) if is_option else argument
+        for argument, is_option in zip(arguments, options, strict=True)
+    ]
+    sweeps = any(argument in ('-m', '--multirun') for argument in arguments)
+    for argument in (a for a, is_option in zip(spelled, options, strict=True) if is_option):
+        _check_grammar(suite, argument, sweeps)
+    return spelled
+
+
+def _check_form(suite: Suite, arguments: Sequence[str]) -> list[bool]:
+    """Which arguments are options; the others are flags of Hydra's and what follows them."""
+    options, before = [], ''
+    for argument in arguments:
+        is_flag = argument.startswith('-')
+        options.append(not is_flag and before not in FLAGS_WITH_VALUE)
+        if options[-1] and ('=' not in argument or argument.startswith(('+', '~'))):
+            raise ValueError(
+                explain(suite.who, 'options must be KEY=VALUE, of keys that exist', repr(argument),
+                        "'--help' lists them.")
+            )  # fmt: skip
+        before = argument if is_flag else ''
+    return options
+
+
+def _check_grammar(suite: Suite, argument: str, sweeps: bool) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise ValueError(
+            explain(suite.who, 'options must be KEY=VALUE in the grammar of Hydra',
+                    repr(argument), 'Put odd values in quotes.')
+        ) from error  # fmt: skip
+    if override.is_sweep_override() and not sweeps:
+        raise ValueError(
+            explain(suite.who, 'an option must have one value', repr(argument),
+                    "Pass '-m' to run one experiment for each, or [...] for a list.")
+        )  # fmt: skip
 
 
 def _spell_out(suite: Suite, argument: str, models: Iterable[str]) -> str:
-    key, equals, value = argument.partition('=')
-    if not equals or key.startswith(('-', '+', '~', 'hydra')):
+    key, _, value = argument.partition('=')
+    if key.startswith('hydra'):
         return argument
     if key == 'model':
         return f'model={",".join(_model(suite, name) for name in value.split(","))}'
@@ -94,5 +140,5 @@ def _check_key(suite: Suite, key: str, models: Iterable[str]) -> None:
 def _options(path: str) -> list[str]:
     from omegaconf import OmegaConf
 
-    config: Any = OmegaConf.load(CONF / path)
-    return [str(name) for name in config]
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONF / path))
+    return [name for name, _ in flatten(config)]

@@ -45,7 +45,7 @@ def collect(folder: str | Path) -> list[Finished]:
 
     Raises:
         ValueError: If a record is damaged, a folder holds runs of several settings or a seed
-            twice, or a run was on a stand-in.
+            twice or under another's name, or a run was on a stand-in.
     """
     paths = sorted({path.parent for path in Path(folder).glob('*/seed*.json')})
     return [_read(path) for path in paths]
@@ -62,6 +62,9 @@ def _read(folder: Path) -> Finished:
     seeds = [record['settings']['seed'] for record in records]
     if len(set(seeds)) < len(seeds):
         _refuse(folder, 'one run for each seed', f'seeds {seeds}')
+    for record in records:
+        if not (folder / f'seed{record["settings"]["seed"]}.json').is_file():
+            _refuse(folder, 'each run under the name of its seed', f'seeds {seeds}')
     if first.get('fake'):
         _refuse(folder, 'runs on the data set itself', 'runs on a stand-in, fake=true')
     return Finished(folder, first, records)

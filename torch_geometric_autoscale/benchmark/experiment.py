@@ -1,31 +1,39 @@
 """What one experiment is: settings that are checked and resolved, and the seeds of its runs."""
 
+import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cli.options import flatten
+from ..cli.options import check_types, flatten
 from ..errors import explain
 from ..partition import available_methods
 from ..training import TrainSettings
 from .suite import Suite, recipe_of
 
 MODES = ('gas', 'full', 'naive', 'subgraph')
-METHODS = ('metis', 'kaminpar', 'random', 'lp')
+METHODS = ('metis', 'kaminpar', 'random', 'lp', 'graphs')
 # What may differ between the runs of an experiment without making it another one.
 INCIDENTAL = (
     'seed', 'runs', 'out', 'root', 'device', 'cache', 'num_workers', 'measure_memory',
-    'measure_error', 'checkpoint_every',
+    'measure_error', 'checkpoint_every', 'features',
+    'history',
 )  # fmt: skip
 # Settings that say which of the methods to compare this is.
 OF_THE_MODE = ('mode', 'partition', 'refresh', 'compensation', 'fake')
+# Settings whose values are of several types, or whose check names the values to choose from.
+OF_SEVERAL_TYPES = (
+    'mode', 'seed', 'runs', 'out', 'root', 'device', 'partition', 'refresh', 'compensation',
+    'num_parts', 'batch_size', 'cache', 'self_loops', 'features', 'fake', 'measure_error',
+    'measure_memory', 'history', 'checkpoint_every', 'dataset',
+)  # fmt: skip
 # Settings of a run that bear the same name there.
 OF_A_RUN = (
     'epochs', 'max_steps', 'num_workers', 'lr', 'schedule', 'reg_weight_decay',
     'nonreg_weight_decay', 'grad_norm', 'eval_every', 'loss_weighting', 'drop_unlabelled',
-    'measure_memory', 'checkpoint_every',
+    'measure_memory', 'measure_error', 'checkpoint_every',
 )  # fmt: skip
 
 
@@ -52,13 +60,17 @@ class Experiment:
         return TrainSettings(
             mode='full' if settings['mode'] == 'full' else 'gas',
             batch_size=batch_size, seed=seed, refresh=refresh_of(settings['refresh']),
+            **{f'history_{name}': value for name, value in settings['history'].items()},
             **{name: settings[name] for name in OF_A_RUN},
         )  # fmt: skip
 
 
 def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that every run of an experiment shares."""
-    return {key: value for key, value in settings.items() if key not in INCIDENTAL}
+    identity = {key: value for key, value in settings.items() if key not in INCIDENTAL}
+    # The medium of histories changes no number; runs of an earlier version have no type of theirs.
+    dtype = settings.get('history', {}).get('dtype', 'auto')
+    return identity if dtype == 'auto' else {**identity, 'history': {'dtype': dtype}}
 
 
 def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
@@ -67,10 +79,14 @@ def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
     Raises:
         ValueError: For a pair that the suite does not have, or a value out of range.
     """
-    settings = {key: value for key, value in composed.items() if key not in ('suite', 'full')}
+    settings = {k: v for k, v in composed.items() if k not in ('suite', 'full', 'given')}
     suite.check_pair(settings['model']['name'], settings['dataset']['name'])
     _check_choice(suite, 'mode', settings['mode'], MODES)
+    if settings['mode'] == 'full':
+        settings = _with_full_recipe(settings, composed.get('given', ()))
+    _check_types(suite, settings)
     _check_choice(suite, 'partition', settings['partition'], ('auto', *METHODS))
+    _check_choice(suite, 'features', settings['features'], ('dense', 'sparse'))
     _check_choice(suite, 'compensation', settings['compensation'], ('none',))
     for name in ('fake', 'measure_error', 'measure_memory'):
         _check_choice(suite, name, settings[name], (True, False))
@@ -78,6 +94,11 @@ def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
     if settings['partition'] == 'auto':
         installed = 'metis' if 'metis' in available_methods() else available_methods()[0]
         settings['partition'] = 'random' if plain else installed
+    if settings['mode'] == 'full' and settings['partition'] == 'graphs':
+        raise ValueError(
+            explain(suite.who, "'partition' must not be graphs for mode=full, which has one part",
+                    'graphs', 'Leave one of them out.')
+        )  # fmt: skip
     if settings['refresh'] == 'auto':
         settings['refresh'] = 'never' if plain else 'every evaluation'
     settings['refresh'] = _plain_refresh(suite, settings['refresh'])
@@ -89,14 +110,40 @@ def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
     return experiment
 
 
+def _check_types(suite: Suite, settings: Mapping[str, Any]) -> None:
+    """Raise unless options are of their kind; those of several kinds are checked elsewhere."""
+    usual = recipe_of(settings['model']['name'], settings['dataset']['name'])
+    checked = {key: settings[key] for key in settings if key not in OF_SEVERAL_TYPES}
+    check_types(checked, usual, suite.who)
+    loops = settings['self_loops']
+    if loops != 'same' and not isinstance(loops, bool):
+        raise ValueError(
+            explain(suite.who, "'self_loops' must be true, false or same", repr(loops),
+                    'Pass one of them.')
+        )  # fmt: skip
+
+
+def _with_full_recipe(settings: Mapping[str, Any], given: Container[str]) -> dict[str, Any]:
+    """Settings with what full batch has of its own, but for the options that are given."""
+    pair = settings['model']['name'], settings['dataset']['name']
+    usual, own = (dict(flatten(recipe_of(*pair, mode))) for mode in ('gas', 'full'))
+    changed = copy.deepcopy(dict(settings))
+    for name in own:
+        if own[name] == usual[name] or name in given:
+            continue
+        group, _, option = name.rpartition('.')
+        (changed[group] if group else changed)[option] = own[name]
+    return changed
+
+
 def changed_options(settings: Mapping[str, Any]) -> list[str]:
     """Names of the options that differ from the pair's recipe, the choice of a mode left out."""
-    usual = recipe_of(settings['model']['name'], settings['dataset']['name'])
+    usual = recipe_of(settings['model']['name'], settings['dataset']['name'], settings['mode'])
     here, there = (
         {k: v for k, v in flatten(identity_of(each)) if k not in OF_THE_MODE}
         for each in (settings, usual)
     )
-    return [name for name, value in here.items() if value != there[name]]
+    return [name for name, value in here.items() if value != there.get(name)]
 
 
 def refresh_of(words: str) -> str | int:
@@ -147,6 +194,8 @@ def _default_folder(suite: Suite, composed: Mapping[str, Any], settings: Mapping
         parts.append(settings['partition'])
     if composed['refresh'] != 'auto':
         parts.append(settings['refresh'].replace(' ', '-'))
+    if settings['history']['dtype'] != 'auto':
+        parts.append(settings['history']['dtype'])
     name = '-'.join(parts)
     if settings['fake']:  # never beside real records
         return Path('runs') / f'{suite.name}-fake' / name
@@ -154,7 +203,7 @@ def _default_folder(suite: Suite, composed: Mapping[str, Any], settings: Mapping
 
 
 def _check_choice(suite: Suite, name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
+    if (type(value), value) not in [(type(choice), choice) for choice in choices]:
         raise ValueError(
             explain(suite.who, f"'{name}' must be one of {', '.join(map(str, choices))}",
                     repr(value), 'Pass one of them.')

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ..cli.job import Job, cut_job, prepare
+from ..cli.job import Job, cut_job, prepare, with_features
 from ..datasets import get_data, split_graphs
+from ..errors import explain
 from ..loader import EvalSubgraphLoader
 from ..metrics import compute_micro_f1
+from ..partition import partition_quality
 from ..scalable import ScalableGNN
 from ..training.loop import Evaluate
 from .experiment import Experiment
@@ -39,7 +41,9 @@ def load(experiment: Experiment) -> Loaded:
     """The data set of an experiment, or its stand-in, with all splits."""
     settings = experiment.settings
     name = settings['dataset']['name']
-    return make_stand_in(name) if settings['fake'] else get_data(settings['root'], name)
+    loaded = make_stand_in(name) if settings['fake'] else get_data(settings['root'], name)
+    data, in_channels, out_channels = loaded
+    return with_features(data, settings['features']), in_channels, out_channels
 
 
 def cut(experiment: Experiment, loaded: Loaded, seed: int) -> RunGraph:
@@ -57,10 +61,39 @@ def cut(experiment: Experiment, loaded: Loaded, seed: int) -> RunGraph:
     if 'graph_id' in data:
         graphs = [_bare(graph) for graph in split_graphs(data)]
     train, *others = (prepare(graph, settings) for graph in graphs)
-    own = seed if settings['partition'] == 'random' else 0
-    job = cut_job(settings, train, in_channels, out_channels, own, log=seed == experiment.seeds[0])
+    if settings['partition'] == 'graphs' and settings['mode'] != 'full':
+        train_ids = data.graph_id[data.train_mask] if others else None
+        settings, job = _cut_between_graphs(settings, train, train_ids, in_channels, out_channels)
+    else:
+        first = seed == experiment.seeds[0]
+        own = seed if settings['partition'] == 'random' else 0
+        job = cut_job(settings, train, in_channels, out_channels, own, log=first)
     evaluate = scores_on_other_graphs(job.data, *others) if others else None
     return RunGraph(settings, job, evaluate)
+
+
+def _cut_between_graphs(
+    settings: dict[str, Any],
+    data: Data,
+    graph_id: Tensor | None,
+    in_channels: int,
+    out_channels: int,
+) -> tuple[dict[str, Any], Job]:
+    """One part for each graph, and as many batches as the parts of the settings would make."""
+    if graph_id is None:
+        raise ValueError(
+            explain('pygas', "'partition' must not be graphs where a data set is one graph",
+                    settings['dataset']['name'], 'Pass metis or another method.')
+        )  # fmt: skip
+    sizes = graph_id.unique_consecutive(return_counts=True)[1]
+    ptr = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    perm = torch.arange(data.num_nodes)
+    quality = partition_quality(data, perm, ptr)
+    num_parts, batch_size = settings['num_parts'], settings['batch_size']
+    if isinstance(num_parts, int) and isinstance(batch_size, int):
+        batch_size = max(1, round(batch_size * sizes.numel() / num_parts))
+    settings = {**settings, 'num_parts': sizes.numel(), 'batch_size': batch_size}
+    return settings, Job(data, perm, ptr, in_channels, out_channels, quality)
 
 
 def _bare(graph: Data) -> Data:

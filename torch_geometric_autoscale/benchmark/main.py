@@ -10,7 +10,7 @@ from ..cli.main import EXIT_INTERRUPTED, EXIT_WRONG_USE, _set_environment
 from .arguments import spell_out
 from .experiment import make_experiment
 from .run import Interrupted, run_experiment
-from .suite import Suite, load_suite, search_path
+from .suite import Suite, load_suite, names_of, search_path
 
 
 def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
             raise
-        print(error, file=sys.stderr)
+        print(_told(error), file=sys.stderr)
         return EXIT_WRONG_USE
     finally:
         sys.argv = before
@@ -48,18 +48,26 @@ def _with_search_path(arguments: list[str]) -> list[str]:
     return [*arguments[:at], search_path(), *arguments[at:]]
 
 
+def _told(error: Exception) -> str:
+    """The text of an error, without the system's number where the text is ours."""
+    ours = isinstance(error, OSError) and error.filename is None and error.strerror
+    return str(ours or error)
+
+
 class _Refused(BaseException):
     """An error of ours on its way through Hydra, which would print a traceback of it."""
 
 
 def _run_with_hydra(suite: Suite) -> None:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     def task(config: Any) -> None:
         settings = OmegaConf.to_container(config, resolve=True)
         assert isinstance(settings, dict)
-        _run_one(suite, {str(key): value for key, value in settings.items()})
+        given = names_of(HydraConfig.get().overrides.task)
+        _run_one(suite, {str(key): value for key, value in settings.items()} | {'given': given})
 
     conf = str((suite.folder / 'conf').absolute())
     hydra.main(version_base='1.3', config_path=conf, config_name='config')(task)()
@@ -80,4 +88,4 @@ def _run_one(suite: Suite, settings: dict[str, Any]) -> None:
     except (ValueError, TypeError, ImportError, OSError) as error:
         if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
             raise
-        raise _Refused(str(error)) from error
+        raise _Refused(_told(error)) from error

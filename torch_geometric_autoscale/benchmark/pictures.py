@@ -2,98 +2,161 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from ..errors import missing_package
-from ..training.files import write_atomically
+from ..files import write_atomically
 from .collect import Finished
+from .history_error import history_errors
 
-COLORS = ('#0b6e99', '#d9730d', '#448361', '#9065b0', '#c14c8a', '#787774')
+COLORS = {'gas': '#0b6e99', 'full': '#d9730d', 'naive': '#448361', 'subgraph': '#9065b0'}
+STYLES = ('-', '--', ':', '-.')  # of several experiments in one mode
 TITLES = {
     'gas': 'GAS', 'full': 'full batch', 'naive': 'naive histories', 'subgraph': 'subgraphs',
 }  # fmt: skip
 USUAL = {
-    'gas': ('metis', 'every evaluation'), 'naive': ('random', 'never'),
-    'subgraph': ('random', 'never'),
+    'gas': ('metis parts', 'refresh every evaluation'),
+    'naive': ('random parts', 'refresh never'),
+    'subgraph': ('random parts', 'refresh never'),
 }  # fmt: skip
+MODEL_NAMES = {
+    'gcn': 'GCN', 'gat': 'GAT', 'appnp': 'APPNP', 'gcn2': 'GCNII', 'pna': 'PNA',
+    'pna_jk': 'PNA with jumping knowledge', 'gin': 'GIN', 'sage': 'SAGE',
+}  # fmt: skip
+NAMED_LAYERS = 6  # in a legend, at most
 
-Curve = tuple[list[int], list[float], list[float]]
+# Epochs, and mean, least and largest value over seeds at each.
+Curve = tuple[list[int], list[float], list[float], list[float]]
 
 
 def label_of(finished: Finished) -> str:
     """What tells an experiment from the others on its data set."""
-    mode = finished.settings['mode']
-    usual = USUAL.get(mode)
-    own = (finished.settings['partition'], finished.settings['refresh'])
-    more = '' if usual is None else ', '.join(a for a, b in zip(own, usual, strict=True) if a != b)
-    return f'{TITLES[mode]}, {more}' if more else TITLES[mode]
+    settings = finished.settings
+    parts = [TITLES[settings['mode']]]
+    usual = USUAL.get(settings['mode'], ())
+    own = (f'{settings["partition"]} parts', f'refresh {settings["refresh"]}')
+    parts += [a for a, b in zip(own, usual, strict=False) if a != b]
+    parts += [f'{name.rpartition(".")[2]} {settings[name]}' for name in settings['changed']]
+    return ', '.join(parts)
 
 
-def draw_convergence(path: Path, experiments: Sequence[Finished], title: str) -> bool:
+def title_of(finished: Finished) -> str:
+    """The pair of an experiment."""
+    model = finished.settings['model.name']
+    return f'{MODEL_NAMES.get(model, model)} on {finished.settings["dataset.name"]}'
+
+
+def draw_convergence(path: Path, experiments: Sequence[Finished]) -> bool:
     """Draw validation scores, mean and range over seeds; returns whether there are any."""
-
-    def curve(finished: Finished) -> Curve:
-        return _over_seeds(
+    curves = [
+        (finished, _over_seeds(
             [{e['epoch']: e['val'] for e in run['epochs'] if e['val'] is not None}
              for run in finished.runs]
-        )  # fmt: skip
-
-    curves = [(label_of(finished), curve(finished)) for finished in experiments]
-    return _draw(path, curves, title, 'validation score (%)')
-
-
-def draw_errors(path: Path, finished: Finished, title: str) -> bool:
-    """Draw the relative error of every history over epochs; returns whether it was measured."""
-    measured = [run['history_error'] for run in finished.runs if run.get('history_error')]
-    if not measured:
+        ))
+        for finished in experiments
+    ]  # fmt: skip
+    curves = [(finished, curve) for finished, curve in curves if curve[0]]
+    if not curves:
         return False
-    layers = range(len(measured[0][0]['errors']))
-
-    def curve(layer: int) -> Curve:
-        return _over_seeds([{e['epoch']: e['errors'][layer] for e in run} for run in measured])
-
-    curves = [(f'layer {layer + 1}', curve(layer)) for layer in layers]
-    return _draw(path, curves, title, 'relative error of the history')
-
-
-def _over_seeds(runs: Sequence[Mapping[int, float]]) -> Curve:
-    """Epochs that every run has, with their means and largest distances from them."""
-    epochs = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
-    means = [statistics.fmean(run[epoch] for run in runs) for epoch in epochs]
-    spread = [
-        max(abs(run[epoch] - mean) for run in runs)
-        for epoch, mean in zip(epochs, means, strict=True)
-    ]
-    return epochs, means, spread
-
-
-def _draw(path: Path, curves: Sequence[tuple[str, Curve]], title: str, what: str) -> bool:
-    drawn = [(label, curve) for label, curve in curves if curve[0]]
-    if not drawn:
-        return False
-    figure, save = _figure()
+    figure, save = _figure(6.4, 4.2)
     axis = figure.subplots()
-    for i, (label, (epochs, means, spread)) in enumerate(drawn):
-        color = COLORS[i % len(COLORS)]
-        low = [mean - s for mean, s in zip(means, spread, strict=True)]
-        high = [mean + s for mean, s in zip(means, spread, strict=True)]
-        axis.plot(epochs, means, color=color, linewidth=1.6, label=label)
-        axis.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-    axis.set(title=title, xlabel='epoch', ylabel=what)
-    axis.grid(color='#dddddd', linewidth=0.6)
-    axis.spines[['top', 'right']].set_visible(False)
-    axis.legend(frameon=False)
+    styles = {mode: cycle(STYLES) for mode in COLORS}
+    for finished, curve in sorted(curves, key=lambda entry: list(COLORS).index(_mode(entry[0]))):
+        mode = _mode(finished)
+        _draw_curve(axis, curve, f'{label_of(finished)} ({len(finished.runs)})', COLORS[mode],
+                    next(styles[mode]))  # fmt: skip
+    axis.set(
+        title=title_of(experiments[0]), xlabel='epoch', ylabel='validation score (%)',
+        ylim=_range_of_interest([curve for _, curve in curves]),
+    )  # fmt: skip
+    axis.legend(
+        frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=min(3, len(curves)),
+        title='mean and range (seeds)',
+    )  # fmt: skip
     write_atomically(path, save)
     return True
 
 
-def _figure() -> tuple[Any, Callable[[Any], object]]:
+def draw_errors(path: Path, experiments: Sequence[Finished]) -> bool:
+    """Draw the relative error of every history over epochs, where it was measured.
+
+    One panel for each experiment, on the same axes. Returns whether there are any.
+    """
+    measured = [
+        (finished, [errors for run in finished.runs if (errors := history_errors(run))])
+        for finished in experiments
+    ]
+    measured = [(finished, runs) for finished, runs in measured if runs]
+    if not measured:
+        return False
+    measured.sort(key=lambda entry: list(COLORS).index(_mode(entry[0])))
+    figure, save = _figure(1.2 + 3.8 * len(measured), 3.8)
+    axes = figure.subplots(1, len(measured), sharey=True, squeeze=False)[0]
+    for axis, (finished, runs) in zip(axes, measured, strict=True):
+        _draw_layers(axis, runs)
+        axis.set(title=f'{label_of(finished)} ({len(runs)})', xlabel='epoch', yscale='log')
+    axes[0].set_ylabel('relative error of the history')
+    axes[-1].legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
+    figure.suptitle(f'{title_of(measured[0][0])}: mean and range over seeds')
+    write_atomically(path, save)
+    return True
+
+
+def _draw_layers(axis: Any, runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """One curve for each history, from dark (first) to light (last)."""
+    from matplotlib import colormaps
+
+    layers = len(runs[0][0]['errors'])
+    step = -(-layers // NAMED_LAYERS)
+    for layer in range(layers):
+        curve = _over_seeds([{e['epoch']: e['errors'][layer] for e in run} for run in runs])
+        named = layer % step == 0 or layer == layers - 1
+        color = colormaps['viridis'](0.9 * layer / max(layers - 1, 1))
+        _draw_curve(axis, curve, f'layer {layer + 1}' if named else None, color, band=layers < 10)
+
+
+def _mode(finished: Finished) -> str:
+    return str(finished.settings['mode'])
+
+
+def _over_seeds(runs: Sequence[Mapping[int, float]]) -> Curve:
+    """Of the epochs that every run has."""
+    epochs = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
+    values = [[run[epoch] for run in runs] for epoch in epochs]
+    return (
+        epochs, [statistics.fmean(v) for v in values], [min(v) for v in values],
+        [max(v) for v in values],
+    )  # fmt: skip
+
+
+def _draw_curve(
+    axis: Any, curve: Curve, label: str | None, color: Any, style: str = '-', band: bool = True
+) -> None:
+    epochs, means, low, high = curve
+    marker = 'o' if len(epochs) == 1 else None
+    axis.plot(epochs, means, style, color=color, linewidth=1.6, marker=marker, label=label)
+    if band:
+        axis.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
+    axis.grid(color='#dddddd', linewidth=0.6)
+    axis.spines[['top', 'right']].set_visible(False)
+
+
+def _range_of_interest(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Of an axis: the first few epochs' low scores would flatten the rest."""
+    values = sorted(value for _, _, low, _ in curves for value in low)
+    top, tenth = max(max(high) for _, _, _, high in curves), values[len(values) // 10]
+    bottom = max(0.0, tenth - 0.15 * (top - tenth) - 1.0)
+    return bottom, top + 0.04 * (top - bottom)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Callable[[Any], object]]:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(missing_package('pygas report', 'matplotlib', 'full')) from error
-    figure = Figure(figsize=(6.4, 4.0), dpi=120, layout='constrained')
+    figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     return figure, lambda file: figure.savefig(file, format='png')

@@ -3,12 +3,20 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..cli.options import flatten
 from ..errors import explain
 from ..training.record import RECORD_VERSION
-from .experiment import Experiment, identity_of
+from .experiment import MODES, Experiment, identity_of
+
+# What every record of an experiment has; 'runs' has one run.
+NEEDED = (
+    'record_version', 'settings.suite', 'settings.mode', 'settings.seed', 'settings.partition',
+    'settings.refresh', 'settings.changed', 'settings.model.name', 'settings.dataset.name',
+    'machine', 'versions.torch', 'versions.torch_geometric', 'runs.epochs', 'runs.seconds',
+    'runs.test', 'runs.val',
+)  # fmt: skip
 
 
 def record_path(experiment: Experiment, seed: int) -> Path:
@@ -21,26 +29,53 @@ def partial_path(experiment: Experiment, seed: int) -> Path:
     return experiment.folder / f'seed{seed}.partial'
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: If the file is cut short or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text('utf-8'))
+    except (ValueError, IsADirectoryError) as error:
+        _refuse(path, f'{error}'.rstrip('.'))
+    if not isinstance(content, dict):
+        _refuse(path, 'another kind of file')
+    return {str(key): value for key, value in content.items()}
+
+
+def _refuse(path: Path, problem: str) -> NoReturn:
+    raise ValueError(
+        explain('pygas report', f"'{path}' must be a whole record", problem,
+                'Delete it, and its run is done again.')
+    )  # fmt: skip
+
+
+def _check_complete(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise unless a record has what is read of it."""
+    for name in NEEDED:
+        value: Any = record
+        for key in name.split('.'):
+            if isinstance(value, list):
+                value = value[0] if len(value) == 1 else None
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is None:
+            _refuse(path, f"one without '{name}'")
+    if record['settings']['mode'] not in MODES:
+        _refuse(path, f"one of mode '{record['settings']['mode']}'")
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read one record.
 
     Raises:
         ValueError: If the file is cut short, is no record, or is of a later version.
     """
-    try:
-        record = json.loads(path.read_text('utf-8'))
-        whole = isinstance(record, dict) and {'settings', 'runs', 'record_version'} <= record.keys()
-        problem = '' if whole else 'another kind of file'
-    except ValueError as error:
-        problem = f'{error}'.rstrip('.')
-    if problem:
-        raise ValueError(
-            explain('read_record', f"'{path}' must be a whole record", problem,
-                    'Delete it, and its run is done again.')
-        )  # fmt: skip
+    record = read_json(path)
+    _check_complete(path, record)
     if record['record_version'] != RECORD_VERSION:
         raise ValueError(
-            explain('read_record', f"'{path}' must be of version {RECORD_VERSION}",
+            explain('pygas report', f"'{path}' must be of version {RECORD_VERSION}",
                     record['record_version'], 'Read it with the version that wrote it.')
         )  # fmt: skip
     return record

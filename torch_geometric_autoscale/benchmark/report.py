@@ -1,12 +1,15 @@
 """A suite's results page: tables and pictures, all of it from records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..training.files import write_atomically
+from ..errors import explain
+from ..files import write_atomically
 from .collect import Finished, collect
-from .pictures import draw_convergence, draw_errors
+from .expressiveness import render_expressiveness
+from .pictures import draw_convergence, draw_errors, title_of
+from .records import read_json
 from .suite import Suite
 from .tables import render_table
 
@@ -50,7 +53,7 @@ def _render(
     suite: Suite, page: Path, found: Sequence[Finished], pictures: Sequence[tuple[str, str]]
 ) -> str:
     parts = [HEADER.format(name=suite.name)]
-    parts += [render_table(spec, found, page) for spec in _specs(suite)]
+    parts += [_section(spec, found, page) for spec in _specs(suite)]
     parts.append(_origins(found))
     text = '\n\n'.join(parts) + '\n' + PICTURES
     if not pictures:
@@ -60,10 +63,41 @@ def _render(
 
 def _specs(suite: Suite) -> list[Any]:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    specs = OmegaConf.to_container(OmegaConf.load(suite.folder / 'tables.yaml'))
+    path, problem = suite.folder / 'tables.yaml', ''
+    try:
+        specs = OmegaConf.to_container(OmegaConf.load(path))
+        problem = '' if isinstance(specs, list) else type(specs).__name__
+    except FileNotFoundError:
+        problem = 'no such file'
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        problem = ' '.join(f'{error}'.split()).rstrip('.')
+    if problem:
+        raise ValueError(
+            explain('pygas report', f"'{path}' must be a list of tables", problem,
+                    'Lay them out as small_benchmark/tables.yaml does.')
+        )  # fmt: skip
     assert isinstance(specs, list)
     return specs
+
+
+def _section(spec: Any, found: Sequence[Finished], page: Path) -> str:
+    """A table of experiments, or, where the entry names a ``record``, of what that measured."""
+    if not isinstance(spec, Mapping) or 'record' not in spec:
+        return render_table(spec, found, page)
+    if not {'title', 'record'} <= spec.keys() <= {'title', 'record', 'text'}:
+        raise ValueError(
+            explain('pygas report', "a table of a record must have title, record, and perhaps text",
+                    sorted(spec), 'Mend tables.yaml.')
+        )  # fmt: skip
+    path = page.parent / str(spec['record'])
+    table = 'Not run.'
+    if path.is_file():
+        table = f'{render_expressiveness(read_json(path))}\n\n[Record]({spec["record"]}).'
+    text = str(spec.get('text', '')).strip()
+    return '\n\n'.join(part for part in (f'## {spec["title"]}', text, table) if part)
 
 
 def _origins(found: Sequence[Finished]) -> str:
@@ -101,13 +135,10 @@ def _pictures(folder: Path, found: Sequence[Finished]) -> Iterator[tuple[str, st
         key = (finished.settings['model.name'], finished.settings['dataset.name'])
         pairs.setdefault(key, []).append(finished)
     for (model, dataset), experiments in pairs.items():
-        title, name = f'{model} on {dataset}', f'convergence-{model}-{dataset}.png'
-        if draw_convergence(folder / name, experiments, title):
-            yield title, name
-        for finished in experiments:
-            title, name = (
-                f'histories of {finished.folder.name}',
-                f'error-{finished.folder.name}.png',
-            )
-            if draw_errors(folder / name, finished, title):
-                yield title, name
+        title = title_of(experiments[0])
+        name = f'convergence-{model}-{dataset}.png'
+        if draw_convergence(folder / name, experiments):
+            yield f'{title}: validation scores over epochs', name
+        name = f'error-{model}-{dataset}.png'
+        if draw_errors(folder / name, experiments):
+            yield f'{title}: errors of histories over epochs', name

@@ -10,13 +10,10 @@ from typing import Any
 import torch
 
 from ..cli.job import build_model, find_device, parts_per_batch
-from ..loader import EvalSubgraphLoader
-from ..scalable import ScalableGNN
+from ..files import explained
 from ..training import build_record, train, write_record
-from ..training.objective import micro_f1_by_split
 from .experiment import Experiment
 from .graphs import Loaded, RunGraph, cut, load
-from .history_error import HistoryError
 from .records import finished_records, partial_path, record_path
 from .subgraphs import train_on_subgraphs
 
@@ -60,11 +57,9 @@ def _run_seed(
     batch_size = parts_per_batch(graph.settings, graph.job.ptr)
     chosen = experiment.settings
     subgraphs = chosen['mode'] == 'subgraph'
-    # Stand-ins are not worth it; errors are not part of a state; subgraphs are for comparison only.
-    stateless = chosen['fake'] or chosen['measure_error'] or subgraphs
+    stateless = chosen['fake'] or subgraphs  # not worth it; for comparison only
     states = None if stateless else partial_path(experiment, seed)
-    errors = _history_error(experiment, graph, model, batch_size)
-    experiment.folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(experiment)
     settings = experiment.train_settings(seed, batch_size)
     if subgraphs:
         at_random = chosen['partition'] == 'random'
@@ -72,7 +67,7 @@ def _run_seed(
     else:
         run = train(
             model, graph.job.data, graph.job.ptr, settings, checkpoints=states,
-            resume=states is not None, evaluate=graph.evaluate if errors is None else errors,
+            resume=states is not None, evaluate=graph.evaluate,
             log=sys.stderr.isatty(),
         )  # fmt: skip
     if run.interrupted:
@@ -80,8 +75,6 @@ def _run_seed(
     record = build_record(
         {**chosen, 'seed': seed}, [run], _about_partition(graph, batch_size), device
     )
-    if errors is not None:
-        record['runs'][0]['history_error'] = errors.measured
     if chosen['fake']:
         record['fake'] = _about_stand_in(graph, batch_size)
     write_record(record_path(experiment, seed), record)
@@ -90,15 +83,12 @@ def _run_seed(
     return record
 
 
-def _history_error(
-    experiment: Experiment, graph: RunGraph, model: ScalableGNN, batch_size: int
-) -> HistoryError | None:
-    settings, job = experiment.settings, graph.job
-    if not settings['measure_error'] or settings['mode'] in ('full', 'subgraph'):
-        return None
-    loader = EvalSubgraphLoader(job.data, job.ptr, batch_size=batch_size, log=False)
-    evaluate = graph.evaluate or (lambda _, logits: micro_f1_by_split(logits, job.data))
-    return HistoryError(model, loader, evaluate, settings['eval_every'], settings['epochs'])
+def _make_folder(experiment: Experiment) -> None:
+    try:
+        experiment.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        rule = "'out' must be a folder to write to"
+        raise explained(error, experiment.suite.who, rule, experiment.folder) from error
 
 
 def _about_partition(graph: RunGraph, batch_size: int) -> dict[str, Any]:

@@ -53,17 +53,27 @@ def load_suite(folder: str | Path) -> Suite:
 
     Raises:
         ImportError: If Hydra is not installed.
+        ValueError: If the file is not laid out so.
     """
     try:
         import hydra  # noqa: F401
         from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
     except ImportError as error:
         raise ImportError(missing_package('benchmark', 'hydra-core', 'full')) from error
-    folder = Path(folder)
-    config: Any = OmegaConf.load(folder / 'conf' / 'config.yaml')
-    pairs = OmegaConf.to_container(config.suite.pairs)
-    assert isinstance(pairs, dict)
-    return Suite(folder, config.suite.name, {str(model): sets for model, sets in pairs.items()})
+    path = Path(folder) / 'conf' / 'config.yaml'
+    try:
+        config: Any = OmegaConf.load(path)
+        name, pairs = config.suite.name, OmegaConf.to_container(config.suite.pairs)
+        assert isinstance(pairs, dict)
+    except (YAMLError, OmegaConfBaseException, AssertionError, ValueError) as error:
+        raise ValueError(
+            explain('benchmark', f"'{path}' must have a suite with its name and pairs",
+                    ' '.join(f'{error}'.split()).rstrip('.'),
+                    'Lay it out as small_benchmark/conf/config.yaml is.')
+        ) from error  # fmt: skip
+    return Suite(Path(folder), name, {str(model): sets for model, sets in pairs.items()})
 
 
 def search_path() -> str:
@@ -73,28 +83,42 @@ def search_path() -> str:
 
 
 def compose(suite: Suite, arguments: Sequence[str]) -> dict[str, Any]:
-    """Resolve arguments, as ``arguments.spell_out`` gives them, to settings without Hydra's own."""
+    """Resolve arguments, as ``arguments.spell_out`` gives them, to settings without Hydra's own.
+
+    ``given`` among them lists the options that the arguments set.
+    """
     import hydra
-    from omegaconf import OmegaConf
 
     conf = str((suite.folder / 'conf').absolute())
     with hydra.initialize_config_dir(conf, version_base='1.3'):
         config = hydra.compose('config', [search_path(), *arguments])
-    settings = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(settings, dict)
-    return {str(key): value for key, value in settings.items()}
+    return _plain(config) | {'given': names_of(arguments)}
 
 
-def recipe_of(model: str, dataset: str) -> dict[str, Any]:
+def names_of(overrides: Sequence[str]) -> list[str]:
+    """Full names of the options that overrides set."""
+    return [override.partition('=')[0].lstrip('+~') for override in overrides]
+
+
+def recipe_of(model: str, dataset: str, mode: str = 'gas') -> dict[str, Any]:
     """The settings of a pair where nobody has changed any, but for what the suite decides."""
     from omegaconf import OmegaConf
 
+    paths = [f'recipe/{model}-{dataset}.yaml']
+    if mode == 'full' and (CONF / 'recipe' / 'full' / f'{model}-{dataset}.yaml').is_file():
+        paths.append(f'recipe/full/{model}-{dataset}.yaml')
     config: Any = OmegaConf.merge(
         OmegaConf.load(CONF / 'benchmark.yaml'),
         {'model': OmegaConf.load(CONF / 'model' / f'{model}.yaml')},
         {'dataset': OmegaConf.load(CONF / 'dataset' / f'{dataset}.yaml')},
-        OmegaConf.load(CONF / 'recipe' / f'{model}-{dataset}.yaml'),
+        *(OmegaConf.load(CONF / path) for path in paths),
     )
-    settings = OmegaConf.to_container(config)
+    return _plain(config, resolve=False)
+
+
+def _plain(config: Any, resolve: bool = True) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    settings = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}

@@ -133,8 +133,28 @@ def _check_spec(spec: Any) -> None:
     needed = {'title', 'value', 'rows', 'columns'}
     known = needed | {'text', 'where'}
     keys = set(spec) if isinstance(spec, Mapping) else set()
-    if not needed <= keys or not keys <= known or spec['value'] not in VALUES:
+    whole = needed <= keys <= known and spec['value'] in VALUES
+    if whole and not (_are_axes(spec['rows']) and _are_axes(spec['columns'])):
+        raise ValueError(
+            explain('pygas report', "'rows' and 'columns' of a table must be lists of axes, each a "
+                    'list of entries LABEL: {SETTING: VALUE}', repr(spec['title']),
+                    'Mend tables.yaml.')
+        )  # fmt: skip
+    if not whole:
         raise ValueError(
             explain('pygas report', f"a table must have {', '.join(sorted(needed))}, and a value "
                     f"among {', '.join(VALUES)}", sorted(keys), 'Mend tables.yaml.')
         )  # fmt: skip
+
+
+def _are_axes(axes: Any) -> bool:
+    return isinstance(axes, list) and all(
+        isinstance(axis, list)
+        and all(
+            isinstance(entry, Mapping)
+            and len(entry) == 1
+            and all(isinstance(settings, Mapping) for settings in entry.values())
+            for entry in axis
+        )
+        for axis in axes
+    )

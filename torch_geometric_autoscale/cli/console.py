@@ -3,11 +3,13 @@
 import io
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TextIO
 
-from ..training.files import reason_of
+from ..progress import above_bars, are_bars_shown, quiet
+from ..training.log_file import LogFile
 
 
 @contextmanager
@@ -21,70 +23,118 @@ def _room_or_not() -> Iterator[None]:
         return
 
 
-class _Tee(io.TextIOBase):
-    """The console, and a log file for as long as that takes what is written."""
+class _Console(io.TextIOBase):
+    """Stands before a stream that people read.
 
-    def __init__(self, console: TextIO, path: Path) -> None:
-        self.console, self.path = console, path
-        self._file: io.FileIO | None = None
-        self._notice = ''
-        try:
-            self._file = io.FileIO(path, 'a')  # without a buffer: nothing is left to fail later
-        except OSError as error:
-            self._give_up(error)
+    Args:
+        stream: What is read in the end.
+    """
 
-    def write(self, text: str) -> int:
-        with _room_or_not():
-            self.console.write(text)
-        self._log(text.encode('utf-8', 'backslashreplace'))
-        if self._notice and text.endswith('\n'):
-            notice, self._notice = self._notice, ''
-            with _room_or_not():
-                self.console.write(notice)
-        return len(text)
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
 
     def flush(self) -> None:
         with _room_or_not():
-            self.console.flush()
+            self.stream.flush()
 
     def isatty(self) -> bool:
-        return self.console.isatty()
+        return self.stream.isatty()
 
-    def close(self) -> None:
-        """End the log; the console stays open."""
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):
-                file.close()
 
-    def _log(self, content: bytes) -> None:
-        try:
-            while self._file is not None and content:
-                content = content[self._file.write(content) or 0 :]
-        except OSError as error:
-            self._give_up(error)
+class _Tee(_Console):
+    """The console, and a log file for as long as that takes what is written."""
 
-    def _give_up(self, error: OSError) -> None:
-        self.close()
-        self._notice = (
-            f"pygas: '{self.path}' could not be written ({reason_of(error)}); the log ends here, "
-            'the job goes on.\n'
-        )
+    def __init__(self, stream: TextIO, log: LogFile) -> None:
+        super().__init__(stream)
+        self.log = log
+        self._begun = ''  # a line that bars would be in the way of
+
+    def write(self, text: str) -> int:
+        self.log.write(text)
+        self._begun += text
+        if self._begun.endswith('\n') or not are_bars_shown():
+            self.show()
+        return len(text)
+
+    def show(self) -> None:
+        """Show what has been written so far."""
+        text, self._begun = self._begun, ''
+        if text.endswith('\n') and (notice := self.log.take_notice()):
+            text += f'{notice}\n'
+        if text:
+            with above_bars(), _room_or_not():
+                self.stream.write(text)
+
+
+class _QuietConsole(_Console):
+    """Lets nothing through but results."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.last_line, self._text = '', ''
+        self.has_result = False
+
+    def write(self, text: str) -> int:
+        if _is_result.get():
+            self.has_result = True
+            with _room_or_not():
+                self.stream.write(text)
+        else:
+            *lines, self._text = (self._text + text).split('\n')
+            self.last_line = next((line for line in reversed(lines) if line), self.last_line)
+        return len(text)
+
+
+_is_result: ContextVar[bool] = ContextVar('is_result', default=False)
+_is_quiet: ContextVar[bool] = ContextVar('is_quiet', default=False)
 
 
 @contextmanager
-def logged_to(path: Path) -> Iterator[None]:
-    """Write a copy of everything printed to a file.
+def quietly() -> Iterator[None]:
+    """Print nothing but the result of a command: what it gives as such, or else its last line."""
+    console = _QuietConsole(sys.stdout)
+    token = _is_quiet.set(True)
+    try:
+        with quiet(), redirect_stdout(console):
+            yield
+            if not console.has_result and console.last_line:
+                _print_result(console.last_line)
+    finally:
+        _is_quiet.reset(token)
+
+
+def result(text: str) -> None:
+    """Print a line that says it all, where nothing else is printed."""
+    if _is_quiet.get():
+        _print_result(text)
+
+
+def _print_result(text: str) -> None:
+    token = _is_result.set(True)
+    try:
+        print(text, flush=True)
+    finally:
+        _is_result.reset(token)
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[LogFile]:
+    """Write a copy of everything printed to a file, which is there for other lines too.
 
     A file that takes no more, on a disk that is full or gone, ends nothing but the copy: that is
     printed, once.
+
+    Raises:
+        OSError: The file cannot be made or opened.
     """
-    tee = _Tee(sys.stdout, path)
+    log = LogFile(path)
+    tee = _Tee(sys.stdout, log)
     try:
         with redirect_stdout(tee):
-            yield
+            yield log
+        tee.show()
     finally:
-        tee.close()
+        log.close()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

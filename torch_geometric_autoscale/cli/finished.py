@@ -68,8 +68,10 @@ def load_run(arguments: Namespace) -> FinishedRun:
                     'Pass --root, or --dataset for a moved file.')
         )  # fmt: skip
     model = build_model(settings, job)
-    if settings['history']['tier'] == 'disk':
-        move_histories(model, 'disk', arguments.run if os.access(arguments.run, os.W_OK) else None)
+    history = settings['history']
+    tier = 'disk' if history['tier'] == 'disk' else 'ram'  # what else there was may not be here
+    folder = arguments.run if os.access(arguments.run, os.W_OK) else None
+    move_histories(model, tier, folder, dtype=history.get('dtype'))
     model.load_state_dict(checkpoint.model)
     checkpoint.model.clear()  # the model holds copies
     return FinishedRun(checkpoint, job, model.to(device), loader)

@@ -11,13 +11,14 @@ usage: pygas train [KEY=VALUE ...]
 
 Loads a graph, cuts it into parts, trains with histories and, as a comparison, full batch;
 prints a table and writes a run folder: settings.yaml, checkpoint.pt, record.json, accuracy.png,
-log.txt.
+staleness.png, log.txt.
 
 examples:
   pygas train
   pygas train dataset=cora root=data seed=1
   pygas train dataset=my_graph.npz model.num_layers=3 full=false out=runs/mine
   pygas train resume=runs/mine          go on with a job that was interrupted
+  pygas train --quiet                   print errors and one line with the result
 """
 
 
@@ -25,7 +26,7 @@ def train_help() -> str:
     """Usage, models, data sets, and every option with its default."""
     lines = [USAGE, 'models (model=NAME):']
     lines += [f'  {name}' for name in choices('model')]
-    lines += ['', 'data sets (dataset=NAME, or the path of an .npz file):']
+    lines += ['', 'data sets (dataset=NAME, or the path of an .npz file or graph folder):']
     lines += [f'  {name:<17} {describe(name)}' for name in choices('dataset')]
     lines += [
         '',

@@ -7,13 +7,15 @@ import torch
 
 from ..partition import available_methods
 from ..training.machine import machine, package_version, versions
-from .console import table
+from .console import result, table
 
 OPTIONAL = {
     'pymetis': 'METIS partitions',
     'kaminpar': 'KaMinPar partitions',
     'hydra-core': "'pygas train'",
     'matplotlib': 'pictures',
+    'pyarrow': "tables in 'pygas convert'",
+    'tensorboard': "'pygas train tensorboard=true'",
     'scipy': "some of PyG's data sets",
     'psutil': 'memory of the process in benchmarks',
     'triton': 'GPU kernels',
@@ -41,6 +43,7 @@ def info(arguments: Sequence[str]) -> int:
         [name, package_version(name) or 'not installed', use] for name, use in OPTIONAL.items()
     ]
     print(table(['optional part', 'version', 'for'], found))
+    result(', '.join(f'{name} {version}' for name, version, *_ in rows))
     return 0
 
 

@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
-from torch_geometric.utils import add_remaining_self_loops
 
 from .. import models
 from ..conversion.as_model import ConvertedGNN, build_module
 from ..datasets import get_data
 from ..errors import explain
-from ..normalize import gcn_normalize
-from ..partition import PartitionQuality, partition, partition_quality, permute
+from ..graph_input import to_edges
+from ..normalize import add_self_loops, gcn_normalize
+from ..partition import PartitionQuality, best_method, partition, partition_quality, permute
+from ..progress import phase
 from ..scalable import ScalableGNN
+from ..sparse_rows import SparseRows
+from .cut_graph import CutGraph, cut_graph, folder_of, parts_of, recut_graph
 
 MODELS: Mapping[str, type[ScalableGNN]] = {
     cls.__name__.lower(): cls
@@ -27,7 +31,6 @@ MODELS: Mapping[str, type[ScalableGNN]] = {
 }  # fmt: skip
 
 UNMODIFIED = 'pyg'  # any module of the user's choice, converted
-NODES_PER_PART = 2000
 
 
 @dataclass
@@ -40,6 +43,8 @@ class Job:
         ptr: ``(num_parts + 1,)`` bounds of the partitions.
         in_channels, out_channels: Columns of the features, and classes.
         quality: Of the partition.
+        method: What made the partition.
+        is_mapped: Whether the graph is mapped from a folder.
     """
 
     data: Data
@@ -48,11 +53,34 @@ class Job:
     in_channels: int
     out_channels: int
     quality: PartitionQuality | None = None
+    method: str = ''
+    is_mapped: bool = False
 
 
 def load_job(settings: Mapping[str, Any]) -> Job:
-    """Load and partition the graph of a new job."""
-    return cut_job(settings, *load_graph(settings))
+    """Load and partition the graph of a new job.
+
+    A mapped graph is partitioned first and prepared afterwards: both without reading it whole.
+    """
+    data, in_channels, out_channels = read_graph(settings)
+    source = folder_of(data)
+    if source is None:
+        with phase('Preparing the graph'):
+            data = prepare(data, settings)
+        return cut_job(settings, data, in_channels, out_channels)
+    cut = cut_graph(source, data, settings['num_parts'], settings, seed=0, log=True)
+    return prepared_job(cut, settings, in_channels, out_channels)
+
+
+def prepared_job(
+    cut: CutGraph, settings: Mapping[str, Any], in_channels: int, out_channels: int
+) -> Job:
+    """The job of a mapped graph that is cut."""
+    with phase('Preparing the graph'):
+        data = prepare(cut.data, settings)
+    return Job(
+        data, cut.perm, cut.ptr, in_channels, out_channels, cut.quality, cut.method, is_mapped=True
+    )
 
 
 def cut_job(
@@ -62,43 +90,60 @@ def cut_job(
     out_channels: int,
     seed: int = 0,
     log: bool = True,
+    cut: tuple[Tensor, Tensor] | None = None,
 ) -> Job:
-    """Partition a prepared graph; ``seed`` is that of the partitioner."""
-    num_parts = settings['num_parts']
-    if num_parts == 'auto':
-        num_parts = max(1, min(data.num_nodes, max(8, round(data.num_nodes / NODES_PER_PART))))
-    perm, ptr = partition(
-        data, num_parts, settings['partition'], seed=seed, cache_dir=settings['cache'], log=log
+    """Partition a prepared graph; ``seed`` is that of the partitioner, ``cut`` a known result."""
+    num_parts = parts_of(settings['num_parts'], data.num_nodes)
+    method = settings['partition']
+    perm, ptr = cut or partition(
+        data, num_parts, method, seed=seed, cache_dir=settings['cache'], log=log
     )
-    quality = partition_quality(data, perm, ptr)
-    return Job(permute(data, perm, log=False), perm, ptr, in_channels, out_channels, quality)
+    with phase('Measuring the cut'):
+        quality = partition_quality(data, perm, ptr)
+    method = best_method(data) if method == 'auto' else method
+    return Job(_permuted(data, perm), perm, ptr, in_channels, out_channels, quality, method)
+
+
+def _permuted(data: Data, perm: Tensor) -> Data:
+    with phase('Sorting the graph by part'):
+        return permute(data, perm, log=False)
 
 
 def reload_job(settings: Mapping[str, Any], perm: Tensor, ptr: Tensor) -> Job:
     """Load the graph of a finished job, in the order it was trained in."""
-    data, in_channels, out_channels = load_graph(settings)
+    data, in_channels, out_channels = read_graph(settings)
     if data.num_nodes != perm.numel():
         raise ValueError(
             explain('pygas', f'the graph must be the one of the run, with {perm.numel()} nodes',
                     f'{data.num_nodes} nodes', 'Pass --root, or --dataset for a moved file.')
         )  # fmt: skip
-    return Job(permute(data, perm, log=False), perm, ptr, in_channels, out_channels)
+    source = folder_of(data)
+    if source is not None:
+        cut = recut_graph(source, data, perm, ptr, settings, seed=0)
+        return prepared_job(cut, settings, in_channels, out_channels)
+    with phase('Preparing the graph'):
+        data = prepare(data, settings)
+    method = settings['partition']
+    method = best_method(data) if method == 'auto' else method
+    return Job(_permuted(data, perm), perm, ptr, in_channels, out_channels, method=method)
 
 
-def load_graph(settings: Mapping[str, Any]) -> tuple[Data, int, int]:
-    """The prepared graph, in the user's node order; columns of its features, and classes."""
-    data, in_channels, out_channels = get_data(settings['root'], settings['dataset']['name'])
+def read_graph(settings: Mapping[str, Any]) -> tuple[Data, int, int]:
+    """The graph, in the user's node order; columns of its features, and classes."""
+    name = settings['dataset']['name']
+    with phase(f'Reading {Path(str(name)).name}'):
+        data, in_channels, out_channels = get_data(settings['root'], name)
     if isinstance(data, HeteroData):
         raise ValueError(
             explain('pygas', 'the graph must have one type of nodes', ', '.join(data.node_types),
                     "Convert a model of your own with 'autoscale': docs/heterogeneous.md.")
         )  # fmt: skip
-    return prepare(data, settings), in_channels, out_channels
+    return data, in_channels, out_channels
 
 
 def prepare(data: Data, settings: Mapping[str, Any]) -> Data:
-    """A copy with one split, and with self-loops and normalised where asked for."""
-    data = copy(data)
+    """A copy with one split, and with sparse features, self-loops, normalised as asked for."""
+    data = with_features(data, settings.get('features', 'dense'))
     for name in ('train_mask', 'val_mask', 'test_mask'):
         mask = data.get(name)
         if mask is not None and mask.dim() == 2:
@@ -110,20 +155,19 @@ def prepare(data: Data, settings: Mapping[str, Any]) -> Data:
     loops = settings['normalize'] if loops == 'same' else loops
     if settings['normalize']:
         return gcn_normalize(data, add_self_loops=loops)
-    return _with_self_loops(data) if loops else data
+    return add_self_loops(data) if loops else data
 
 
-def _with_self_loops(data: Data) -> Data:
-    """The graph with one self-loop at every node; other attributes of edges are left out."""
-    weight = data.get('edge_weight')
-    for name in list(data.keys()):
-        if name != 'edge_index' and data.is_edge_attr(name):
-            del data[name]
-    data.edge_index, weight = add_remaining_self_loops(
-        data.edge_index, weight, num_nodes=data.num_nodes
-    )
-    if weight is not None:
-        data.edge_weight = weight
+def with_features(data: Data, form: str) -> Data:
+    """A copy whose features are kept ``'dense'``, as they are, or ``'sparse'``."""
+    if form not in ('dense', 'sparse'):
+        raise ValueError(
+            explain('pygas', "'features' must be dense or sparse", repr(form),
+                    'Use sparse for features that are mostly zeros, such as bags of words.')
+        )  # fmt: skip
+    data = copy(data)
+    if form == 'sparse' and data.x is not None:
+        data.x = SparseRows.from_dense(data.x)
     return data
 
 
@@ -146,12 +190,19 @@ def parts_per_batch(settings: Mapping[str, Any], ptr: Tensor) -> int:
     return settings['batch_size']
 
 
-def build_model(settings: Mapping[str, Any], job: Job, **changes: Any) -> ScalableGNN:
-    """The model of a job with fresh parameters, drawn with the job's seed."""
+def build_model(
+    settings: Mapping[str, Any], job: Job, *, verify: bool = True, **changes: Any
+) -> ScalableGNN:
+    """The model of a job with fresh parameters, drawn with the job's seed.
+
+    Args:
+        verify: Whether the conversion of an unmodified model is checked.
+        changes: Options of the model.
+    """
     options = {**settings['model'], **changes}
     name = options.pop('name')
     if name == UNMODIFIED:
-        return _build_unmodified(settings, options, job)
+        return _build_unmodified(settings, options, job, verify)
     cls = MODELS[name]
     if issubclass(cls, (models.PNA, models.PNA_JK)):
         options['deg'] = degree_histogram(job.data)
@@ -165,18 +216,28 @@ def build_model(settings: Mapping[str, Any], job: Job, **changes: Any) -> Scalab
 
 
 def _build_unmodified(
-    settings: Mapping[str, Any], options: dict[str, Any], job: Job
+    settings: Mapping[str, Any], options: dict[str, Any], job: Job, verify: bool
 ) -> ConvertedGNN:
     path, args = options.pop('module'), options.pop('args')
     channels = {'in_channels': job.in_channels, 'out_channels': job.out_channels, **options}
     torch.manual_seed(settings['seed'])
-    return ConvertedGNN(build_module(path, channels, args), job.data, job.ptr)
+    module = build_module(path, channels, args)
+    with phase('Converting the model'):
+        return ConvertedGNN(module, job.data, job.ptr, verify)
 
 
 def degree_histogram(data: Data) -> Tensor:
     """How many nodes have 0, 1, 2, ... edges into them, as PyG's ``PNAConv`` counts them."""
-    degrees = torch.bincount(data.edge_index[1], minlength=data.num_nodes)
-    return torch.bincount(degrees)
+    edges = to_edges(data, who='pygas')
+    if edges.rowptr is not None:
+        return torch.bincount(edges.rowptr.diff())
+    return torch.bincount(torch.bincount(edges.edge_index[1], minlength=edges.num_nodes))
+
+
+def num_proper_edges(data: Data) -> int:
+    """Edges besides self-loops."""
+    pieces = to_edges(data, who='pygas').pieces()
+    return sum(int((source != target).sum()) for source, target in pieces)
 
 
 def find_device(name: Any) -> torch.device:

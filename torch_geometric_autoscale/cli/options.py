@@ -8,6 +8,7 @@ from typing import Any
 
 from ..datasets import available
 from ..errors import explain, missing_package
+from ..graph_folder import is_graph_folder
 from ..training.settings import OPTIONAL
 
 CONF = Path(str(files('torch_geometric_autoscale'))) / 'conf'
@@ -45,7 +46,7 @@ def compose(arguments: Sequence[str]) -> dict[str, Any]:
     defaults = _hydra(chosen)
     _check_keys(overrides, defaults)
     settings = _hydra([text for _, texts in overrides for text in texts])
-    _check_types(settings, defaults)
+    check_types(settings, defaults)
     return settings
 
 
@@ -89,7 +90,7 @@ def _prepare(argument: str) -> tuple[str, list[str]]:
     value = value.strip()
     if key == 'full':
         return key, [f'full.run={_switch(value)}']
-    if key == 'dataset' and value.lower().endswith('.npz'):
+    if key == 'dataset' and (value.lower().endswith('.npz') or names_graph_folder(value)):
         return key, ['dataset=npz', f'dataset.name={_quoted(value)}']
     if key in GROUPS:
         return key, [f'{key}={_choice(key, value)}']
@@ -105,6 +106,12 @@ def _switch(value: str) -> str:
                     'Its own settings are full.lr, full.epochs and so on.')
         )  # fmt: skip
     return str(value.lower() in ('true', 'on', 'yes', '1')).lower()
+
+
+def names_graph_folder(value: str) -> bool:
+    """Whether a value names a graph folder; called like a data set, it needs a path."""
+    is_path = '/' in value or _plain(value) not in map(_plain, choices('dataset'))
+    return is_path and is_graph_folder(Path(value).expanduser())
 
 
 def _quoted(value: str) -> str:
@@ -123,7 +130,7 @@ def _choice(group: str, value: str) -> str:
     if _plain(value) not in names:
         near = difflib.get_close_matches(_plain(value), names, n=3, cutoff=0.5)
         hint = f'Did you mean {" or ".join(repr(names[key]) for key in near)}? ' if near else ''
-        file = ', or the path of an .npz file' if group == 'dataset' else ''
+        file = ', or the path of an .npz file or graph folder' if group == 'dataset' else ''
         raise ValueError(
             explain(WHO, f"'{group}' must be one of {', '.join(names.values())}{file}",
                     repr(value), f'{hint}{SEE_HELP}')
@@ -158,7 +165,8 @@ def _check_keys(overrides: Sequence[tuple[str, list[str]]], defaults: Mapping[st
         raise ValueError(explain(WHO, 'the option must exist', f"'{key}'", remedy))
 
 
-def _check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any], who: str = WHO) -> None:
+    """Raise unless every option has the type of its default."""
     usual = dict(flatten(defaults))
     for name, value in flatten(settings):
         default = usual.get(name)
@@ -175,6 +183,6 @@ def _check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
         if nullable or (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
             continue
         raise ValueError(
-            explain(WHO, f"'{name}' must be {word}", repr(value),
+            explain(who, f"'{name}' must be {word}", repr(value),
                     f'Its default is {default}.')
         )  # fmt: skip

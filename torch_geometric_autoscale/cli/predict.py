@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..errors import explain
+from ..files import write_atomically
 from ..history import History
-from ..training.files import write_atomically
+from ..progress import phase
 from .finished import FinishedRun, add_run_arguments, load_run
 
 FORMATS = ('.npy', '.npz', '.csv')
@@ -38,7 +39,8 @@ def predict(arguments: Sequence[str]) -> int:
     path = _target(options)
     run = load_run(options)
     values = in_user_order(_WHAT[options.what](run), run.job.perm).numpy()
-    _write(path, options.what, values)
+    with phase(f'Writing {path.name}'):
+        _write(path, options.what, values)
     shape = ' x '.join(f'{size:,}' for size in values.shape)
     print(f"{options.what} ({shape}) of epoch {run.checkpoint.epoch}: '{path}'")
     return 0
@@ -66,9 +68,10 @@ def _embeddings(run: FinishedRun) -> Tensor:
             explain('pygas predict', 'a model with embeddings must have two layers or more',
                     'one layer', 'Use --what logits.')
         )  # fmt: skip
-    run.model.refresh(run.loader)
     last = run.model.histories[-1]
     assert isinstance(last, History)
+    last.move_to(dtype='float32')  # as they are, in whatever type the run has kept them
+    run.model.refresh(run.loader)
     return last.pull().cpu()
 
 

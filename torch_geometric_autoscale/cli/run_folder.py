@@ -18,10 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import explain
-from ..partition import PartitionQuality
-from ..training.checkpoint_folder import NAME_OF_STATE, STATES
-from ..training.container import read_container, write_container
-from ..training.files import (
+from ..files import (
     explained,
     new_folders_synced,
     parts_of,
@@ -30,19 +27,22 @@ from ..training.files import (
     sync_folder,
     write_atomically,
 )
+from ..partition import PartitionQuality
+from ..training.checkpoint_folder import NAME_OF_STATE, STATES
+from ..training.container import read_container, write_container
 from ..training.run_lock import RunLock, lock_folder
 from .job import Job, load_job, reload_job
-from .options import keys_of
+from .options import keys_of, names_graph_folder
 
 KIND = 'job'
 JOB = 'job.pygas'
 LOCK = 'lock'
-RESULTS = ('settings.yaml', 'checkpoint.pt', 'record.json', 'accuracy.png')
+RESULTS = ('settings.yaml', 'checkpoint.pt', 'record.json', 'accuracy.png', 'staleness.png')
 MODES = ('gas', 'full')
 # Options that may be given with resume=RUN: they change no number of the run.
 WITH_RESUME = (
     'resume', 'root', 'cache', 'dataset', 'dataset.name', 'device', 'num_workers', 'history.tier',
-    'checkpoint.every',
+    'history.cache', 'checkpoint.every', 'measure_error', 'tensorboard',
 )  # fmt: skip
 
 
@@ -104,10 +104,19 @@ class RunFolder:
             job.quality = PartitionQuality(**known['quality'])
             return job
         job = load_job(settings)
+        self.keep_job(settings, job)
+        return job
+
+    @property
+    def knows_partition(self) -> bool:
+        """Whether the job's graph was cut by an earlier process."""
+        return read_container(self._job, KIND)['perm'] is not None
+
+    def keep_job(self, settings: Mapping[str, Any], job: Job) -> None:
+        """Note the partition of a new job, for a resume."""
         assert job.quality is not None
         self._write_job(settings, job.perm, job.ptr, asdict(job.quality))
         self.is_partitioned = True
-        return job
 
     def _write_job(
         self,
@@ -135,7 +144,11 @@ class RunFolder:
 
     def remove_if_empty(self) -> None:
         """Take a folder away again in which nothing was trained, with the library's own files."""
+        scalars = self.path / 'tensorboard'
         with suppress(OSError):  # what it is taken away for is the error to tell
+            for folder in (*(scalars / mode for mode in MODES), scalars):
+                with suppress(OSError):  # not there, or not empty
+                    folder.rmdir()
             names = {path.name for path in self.path.iterdir()}
             if names <= {'log.txt', 'settings.yaml', 'checkpoints'} and not self.has_states:
                 self.close()
@@ -323,6 +336,7 @@ def _from_anywhere(settings: Mapping[str, Any]) -> dict[str, Any]:
     if found['root'] is not None:
         found['root'] = str(Path(str(found['root'])).expanduser().absolute())
     file = Path(str(found['dataset']['name'])).expanduser()
-    if file.suffix.lower() == '.npz' and file.is_file():  # one that is not lies in the root
+    is_file = file.suffix.lower() == '.npz' and file.is_file()
+    if is_file or names_graph_folder(str(file)):  # one that is not lies in the root
         found['dataset'] = {**found['dataset'], 'name': str(file.absolute())}
     return found

@@ -1,5 +1,6 @@
 """``pygas train``: the whole job, from a graph to a run folder."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,10 @@ from typing import Any, TextIO
 
 import torch
 
+from .. import _version
 from ..errors import missing_package
-from ..partition import available_methods
+from ..history.memory import check_pinned
+from ..progress import say
 from ..scalable import ScalableGNN
 from ..training import (
     Checkpoint,
@@ -23,11 +26,14 @@ from ..training import (
     write_record,
 )
 from ..training import train as train_model
-from ..training.plots import plot_accuracy
-from .console import logged_to, memory, number, table
+from ..training.log_file import LogFile
+from ..training.plots import plot_accuracy, plot_staleness
+from ..training.tensorboard import check_tensorboard
+from .console import logged_to, memory, number, result, table
 from .help import train_help
-from .job import Job, build_model, find_device, parts_per_batch
-from .options import compose
+from .job import Job, build_model, find_device, num_proper_edges, parts_per_batch
+from .options import compose, keys_of
+from .planned_job import plan_job
 from .run_folder import (
     RunFolder,
     check_arguments_of_resume,
@@ -56,6 +62,8 @@ def train(arguments: Sequence[str]) -> int:
         print(f"'{settings['resume']}' is finished: there is nothing to resume.")
         return 0
     _needs_matplotlib()
+    if settings['tensorboard']:
+        check_tensorboard('pygas train')
     if not resumed:
         device = find_device(settings['device'])
         _run_settings(settings, 1)  # a wrong value is told before anything is loaded
@@ -64,9 +72,19 @@ def train(arguments: Sequence[str]) -> int:
         folder, settings = reopen_run_folder(settings, arguments)
     try:
         device = find_device(settings['device'])
-        with logged_to(folder.path / 'log.txt'), _warnings_printed():
-            job = folder.load_job(settings)
-            return _train_job(settings, job, device, folder)
+        with logged_to(folder.path / 'log.txt') as log, _warnings_printed():
+            log.line(f'pygas {_version.__version__}: {shlex.join(["pygas", "train", *arguments])}')
+            try:
+                if settings.get('memory') is not None and not folder.knows_partition:
+                    settings, job = plan_job(settings, keys_of(arguments), device)
+                    folder.write_settings(settings)
+                    folder.keep_job(settings, job)
+                else:
+                    job = folder.load_job(settings)
+                return _train_job(settings, job, device, folder, log)
+            except BaseException as error:
+                log.line(f'ended by {type(error).__name__}{f": {error}" if str(error) else ""}')
+                raise
     except BaseException as error:
         # A job that cannot begin as it was told would not begin when resumed either.
         if not resumed and (isinstance(error, CANNOT_BEGIN) or not folder.is_partitioned):
@@ -85,35 +103,38 @@ def _say_how_to_resume(folder: RunFolder, file: TextIO) -> None:
         way_on = 'Go on from the last checkpoint with'
     with suppress(OSError):  # nor may this hide the error that there is to tell
         print(f'{way_on}: {folder.how_to_resume}', file=file, flush=True)
+        result(f'{way_on}: {folder.how_to_resume}')
 
 
 # The job #############################################################################
 
 
 def _train_job(
-    settings: Mapping[str, Any], job: Job, device: torch.device, folder: RunFolder
+    settings: Mapping[str, Any], job: Job, device: torch.device, folder: RunFolder, log: LogFile
 ) -> int:
     batch_size = parts_per_batch(settings, job.ptr)
     num_parts = job.ptr.numel() - 1
-    source, target = job.data.edge_index
     print(
         f'{settings["dataset"]["name"]}: {job.data.num_nodes:,} nodes, '
-        f'{int((source != target).sum()):,} edges besides self-loops, '
+        f'{num_proper_edges(job.data):,} edges besides self-loops, '
         f'{job.in_channels:,} features, {job.out_channels} classes; {num_parts} parts, '
         f'{min(batch_size, num_parts)} per batch; {device}'
     )
     with_histories = _run_settings(settings, batch_size)
     model = build_model(settings, job).to(device)
-    runs = [_train(model, job, with_histories, folder)]
+    runs = [_train(model, job, with_histories, settings, folder, log)]
     _save_checkpoint(folder.path, settings, job, model, runs[0])
     del model
     _save_record(folder.path, settings, job, runs, device)
-    if settings['full']['run'] and not runs[0].interrupted:
+    if settings['full']['run'] and job.is_mapped:
+        print('A mapped graph is not trained on as one batch: that would take all of it in memory.')
+    elif settings['full']['run'] and not runs[0].interrupted:
         full_batch, changes = _full_settings(settings, runs[0])
         model = build_model(settings, job, **changes).to(device)
-        runs.append(_train(model, job, full_batch, folder))
+        runs.append(_train(model, job, full_batch, settings, folder, log))
         _save_record(folder.path, settings, job, runs, device)
     plot_accuracy(folder.path / 'accuracy.png', runs, _title(settings))
+    plot_staleness(folder.path / 'staleness.png', runs[0], _title(settings))
     print(f'\n{result_table(runs)}\n')
     interrupted = runs[-1].interrupted
     if interrupted:
@@ -126,13 +147,31 @@ def _train_job(
     else:
         folder.is_done()
     print(f'Run folder: {folder.path}')
+    result(_in_one_line(runs, folder))
     return EXIT_INTERRUPTED if interrupted else 0
 
 
-def _train(model: ScalableGNN, job: Job, settings: TrainSettings, folder: RunFolder) -> Run:
+def _train(
+    model: ScalableGNN,
+    job: Job,
+    chosen: TrainSettings,
+    settings: Mapping[str, Any],
+    folder: RunFolder,
+    log: LogFile,
+) -> Run:
     """One training of the job, from where an earlier process has left it."""
-    states = folder.checkpoints / settings.mode
-    return train_model(model, job.data, job.ptr, settings, checkpoints=states, resume=True)
+    scalars = folder.path / 'tensorboard' / chosen.mode if settings.get('tensorboard') else None
+    return train_model(
+        model, job.data, job.ptr, chosen, checkpoints=folder.checkpoints / chosen.mode,
+        resume=True, log_file=log, tensorboard=scalars,
+    )  # fmt: skip
+
+
+def _in_one_line(runs: Sequence[Run], folder: RunFolder) -> str:
+    """All that a quiet job says."""
+    scores = ', '.join(f'{number(run.test, ".2f", "%")} {TITLES[run.mode]}' for run in runs)
+    end = f'; interrupted, go on with: {folder.how_to_resume}' if runs[-1].interrupted else ''
+    return f'{folder.path}: test {scores}{end}'
 
 
 @contextmanager
@@ -143,7 +182,7 @@ def _warnings_printed() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
             if issubclass(category, CheckpointWarning):
-                print(f'pygas: {message}', flush=True)
+                say(f'pygas: {message}')
             else:
                 usual(message, category, *rest)
 
@@ -161,13 +200,20 @@ def _run_settings(settings: Mapping[str, Any], batch_size: int) -> TrainSettings
     )  # fmt: skip
     return TrainSettings(
         mode='gas', batch_size=batch_size, **_storage(settings),
+        measure_error=settings.get('measure_error', False),  # not there in an earlier version
         **{name: settings[name] for name in names},
     )  # fmt: skip
 
 
 def _storage(settings: Mapping[str, Any]) -> dict[str, Any]:
+    history = settings['history']
+    if history['tier'] == 'pinned':
+        check_pinned('pygas train')
     return {
-        'history_tier': settings['history']['tier'],
+        'history_tier': history['tier'],
+        'history_dtype': history.get('dtype', 'auto'),  # not there in jobs of an earlier version
+        'history_cache': history.get('cache'),
+        'keep_first_propagation': settings.get('keep_first_propagation', True),
         'checkpoint_every': settings['checkpoint']['every'],
     }
 
@@ -211,6 +257,10 @@ def result_table(runs: Sequence[Run]) -> str:
         ('peak memory of a training step', [memory(r.step_peak_bytes) for r in runs]),
         ('halo rows per batch node', [f'{r.halo_per_batch_node:.2f}' for r in runs]),
     ]  # fmt: skip
+    hit_rates = [run.histories.get('cache_hit_rate') for run in runs]
+    if any(rate is not None for rate in hit_rates):
+        shares = [number(None if rate is None else 100 * rate, '.1f', '%') for rate in hit_rates]
+        rows.append(('rows of histories found in the cache', shares))
     skipped = [sum(epoch.skipped for epoch in run.epochs) for run in runs]
     if any(skipped):
         rows.append(('batches without a training node', [f'{count:,}' for count in skipped]))
@@ -242,10 +292,9 @@ def _save_record(
     folder: Path, settings: Mapping[str, Any], job: Job, runs: list[Run], device: torch.device
 ) -> None:
     assert job.quality is not None
-    method = settings['partition']
     about = {
         **asdict(job.quality),
-        'method': available_methods()[0] if method == 'auto' else method,
+        'method': job.method,
         'num_parts': job.ptr.numel() - 1,
         'batch_size': parts_per_batch(settings, job.ptr),
     }

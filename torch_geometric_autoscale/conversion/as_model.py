@@ -23,11 +23,14 @@ class ConvertedGNN(ScalableGNN):
         module: The module; what :func:`autoscale` takes.
         data: The permuted graph.
         ptr: ``(num_parts + 1,)`` bounds of its partitions.
+        verify: As in :func:`autoscale`.
     """
 
-    def __init__(self, module: torch.nn.Module, data: Data, ptr: Tensor) -> None:
+    def __init__(
+        self, module: torch.nn.Module, data: Data, ptr: Tensor, verify: bool = True
+    ) -> None:
         num_nodes = int(data.num_nodes or 0)
-        gas = autoscale(module, data, partition=(torch.arange(num_nodes), ptr))
+        gas = autoscale(module, data, partition=(torch.arange(num_nodes), ptr), verify=verify)
         widths = [boundary.width for boundary in gas.boundaries]
         super().__init__(num_nodes, widths, len(widths) + 1)
         self.module = module
@@ -40,10 +43,7 @@ class ConvertedGNN(ScalableGNN):
 
     def reset_parameters(self) -> None:
         """Reset the module's parameters, if it can, and every history."""
-        super().reset_parameters()
-        reset = getattr(self.module, 'reset_parameters', None)
-        if reset is not None:
-            reset()
+        self.gas.reset_parameters()
 
     def __call__(self, *args: Any, loader: Any = None, **kwargs: Any) -> Any:
         if loader is not None:

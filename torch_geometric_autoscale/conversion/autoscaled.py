@@ -1,6 +1,7 @@
 """``autoscale``: any module built from PyG's operators, trained with histories."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from ..batch import SubgraphBatch
 from ..boundary import push_and_pull_rows
 from ..errors import explain
 from ..graph import check_same_graph
-from ..history import History
+from ..history import History, move_histories
 from ..inference import LayerwiseInference, current_replay
 from ..norms import refuse_graph_statistics
 from ..operators import refuse_whole_graph_operators, teach_pyg
 from ..scalable import ScalableGNN, refuse_several_processes
+from ..staleness import note_exchange, note_refresh, note_reset
+from ..trace_memory import TraceMemory
 from .boundaries import Boundary, Plan
 from .conversion import Conversion
 from .hetero_graph import UnionGraph
@@ -28,13 +31,16 @@ from .levels import LevelInference
 from .loader import AutoscaleLoader
 from .node_parameters import node_parameters
 from .planning import find_plan, refuse_without_messages
-from .rows import map_outputs, primary
+from .rows import TypeRows, map_outputs, primary
 from .source import GraphSource, partition_of
 from .whole import Whole, take_whole
 
 _WHO = 'autoscale'
 
 
+# A conversion follows gradients, whatever the mode it is called in.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def autoscale(
     module: torch.nn.Module,
     data: Data | HeteroData,
@@ -44,7 +50,10 @@ def autoscale(
     verify: bool = True,
     inputs: Inputs = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
+    tier: str | None = None,
+    folder: str | Path | None = None,
+    cache: int | str | None = None,
     seed: int = 0,
 ) -> 'AutoScaled':
     """Convert a module built from PyG's operators to training with histories (GNNAutoScale).
@@ -62,8 +71,9 @@ def autoscale(
         verify: Whether to check the conversion (well under two seconds).
         inputs: By default each parameter of ``forward`` is given the attribute of its name.
             ``('x', 'edge_index')`` narrows that, ``{'feats': 'x'}`` renames.
-        device: Where the histories live (default: the CPU).
-        dtype: Type of the histories (default: that of the values).
+        device, dtype, tier, folder: How and where the histories are kept, as in :class:`History`
+            (default: in main memory, in the type of the values).
+        cache: Bytes, or text such as ``'256MB'``, of the caches of all histories together.
         seed: Seed of the partitioner.
 
     Raises:
@@ -72,38 +82,10 @@ def autoscale(
             or needs inputs that ``data`` does not have.
         VerificationError: If a batch would not give what the whole graph gives; names the place.
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        return _autoscale(module, data, num_parts, partition, verify, inputs, device, dtype, seed)
-
-
-def _autoscale(
-    module: torch.nn.Module,
-    data: Data | HeteroData,
-    num_parts: int | None,
-    partition: Any,
-    verify: bool,
-    inputs: Inputs,
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-    seed: int,
-) -> 'AutoScaled':
     refuse_several_processes(_WHO)
     _check_module(module)
-    if not isinstance(data, (Data, HeteroData)):
-        raise TypeError(
-            explain(_WHO, "'data' must be a torch_geometric.data.Data or HeteroData",
-                    type(data).__name__, 'Wrap a graph as Data(x=x, edge_index=edge_index).')
-        )  # fmt: skip
     teach_pyg()
-    source: GraphSource | HeteroSource
-    if isinstance(data, HeteroData):
-        union = UnionGraph(data)
-        plain = Data(edge_index=union.edge_index, num_nodes=union.num_nodes)
-        perm, ptr = partition_of(plain, num_parts, partition, seed)
-        source = HeteroSource(data, union, perm, ptr)
-    else:
-        perm, ptr = partition_of(data, num_parts, partition, seed)
-        source = GraphSource(data, perm, ptr)
+    source = _source_of(data, num_parts, partition, seed)
     forward_inputs = ForwardInputs(module, source.available(), inputs, source.withheld())
     takes_edges = {'edge_index', 'adj_t'} & set(forward_inputs.sources.values())
     if not takes_edges and not any(isinstance(m, MessagePassing) for m in module.modules()):
@@ -116,7 +98,27 @@ def _autoscale(
         whole = take_whole(source, forward_inputs)
     per_node = node_parameters(module, sum(source.num_nodes.values()))
     plan = find_plan(module, whole, forward_inputs, verify, per_node)
-    return AutoScaled(module, source, forward_inputs, plan, device, dtype)
+    storage = {'device': device, 'dtype': dtype, 'tier': tier, 'folder': folder}
+    gas = AutoScaled(module, source, forward_inputs, plan, storage)
+    if cache is not None:
+        move_histories(gas, cache=cache)
+    return gas
+
+
+def _source_of(
+    data: Data | HeteroData, num_parts: int | None, partition: Any, seed: int
+) -> GraphSource | HeteroSource:
+    """The partitioned graph."""
+    if isinstance(data, HeteroData):
+        union = UnionGraph(data)
+        plain = Data(edge_index=union.edge_index, num_nodes=union.num_nodes)
+        return HeteroSource(data, union, *partition_of(plain, num_parts, partition, seed))
+    if not isinstance(data, Data):
+        raise TypeError(
+            explain(_WHO, "'data' must be a torch_geometric.data.Data or HeteroData",
+                    type(data).__name__, 'Wrap a graph as Data(x=x, edge_index=edge_index).')
+        )  # fmt: skip
+    return GraphSource(data, *partition_of(data, num_parts, partition, seed))
 
 
 class AutoScaled(torch.nn.Module):
@@ -136,8 +138,7 @@ class AutoScaled(torch.nn.Module):
         source: GraphSource | HeteroSource,
         inputs: ForwardInputs,
         plan: Plan,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        storage: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.module = module
@@ -146,7 +147,7 @@ class AutoScaled(torch.nn.Module):
         self._plan = plan
         self._conversion = Conversion(inputs, plan, source)
         histories = [
-            History(source.num_nodes[boundary.node_type], boundary.width, device, dtype)
+            History(source.num_nodes[boundary.node_type], boundary.width, **storage)
             for boundary in plan.eval
         ]
         # No submodule: what a checkpoint of the plain module holds, it holds here, too.
@@ -205,7 +206,18 @@ class AutoScaled(torch.nn.Module):
                 here.n_id, here.offset, here.count, fingerprint,
             )  # fmt: skip
 
-        return self._conversion.run(self.module, batch, exchange, overrides)
+        out = self._conversion.run(self.module, batch, exchange, overrides)
+        self._note_exchange(rows)
+        return out
+
+    def _note_exchange(self, rows: Mapping[str, TypeRows]) -> None:
+        for node_type, here in rows.items():
+            histories: Any = [
+                history
+                for history, boundary in zip(self.histories, self.boundaries, strict=True)
+                if boundary.node_type == node_type
+            ]
+            note_exchange(histories, here.n_id, here.batch_size, here.offset, here.count)
 
     # Exact inference #############################################################
 
@@ -228,12 +240,15 @@ class AutoScaled(torch.nn.Module):
         Returns:
             The exact outputs, as :meth:`inference` does: one pass serves both.
         """
-        return self._layerwise(batch_size, write=True)
+        out = self._layerwise(batch_size, write=True)
+        note_refresh(self.histories)  # type: ignore[arg-type]
+        return out
 
     def reset_histories(self) -> None:
         """Set every history to zero."""
         for history in self.histories:
             history.reset()  # type: ignore[operator]
+        note_reset(self.histories)  # type: ignore[arg-type]
 
     def _layerwise(self, batch_size: int, write: bool) -> Any:
         refuse_several_processes(_WHO)
@@ -245,19 +260,21 @@ class AutoScaled(torch.nn.Module):
             return map_outputs(primary(out), self._plan.outputs, order)
         inputs = set(self._conversion.inputs.sources.values())
         opened = _with_ancestors(self.module, self._plan.opened())
-        run = LayerwiseInference(self.module, self._replay_batch, loader, write, inputs, opened).run
+        memory = vars(self).setdefault('_traces', TraceMemory())
+        run = LayerwiseInference(
+            self.module, self._replay_batch, loader, write, inputs, opened, memory,
+            constants=(self._plan, self._conversion, *self.histories),
+        ).run  # fmt: skip
         return source.in_callers_order(run())
 
     def _infer_by_levels(self, loader: Any, write: bool) -> Any:
-        tables: Any = self.histories
-        if not write:
-            tables = [
-                History(self._source.num_nodes[boundary.node_type], boundary.width)
-                for boundary in self.boundaries
-            ]
+        # A history of a chosen type may round, and what follows must be exact.
+        histories: Any = self.histories
+        tables = [h if write and not h.dtype_is_chosen else h.scratch() for h in histories]
         inference = LevelInference(
-            self.module, self._conversion, tables, self._plan.levels, self._source.num_nodes
-        )
+            self.module, self._conversion, tables, self._plan.levels, self._source.num_nodes,
+            histories, write,
+        )  # fmt: skip
         return inference.run(loader, self._source.fingerprint)
 
     def _replay_batch(self, module: torch.nn.Module, batch: SubgraphBatch) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..history import History
+from ..error_meter import current_meter
+from ..history import History, new_table
 from ..inference import evaluating
 from ..progress import progress
 from ..provenance import Provenance
@@ -52,9 +53,11 @@ class LevelInference:
     Args:
         module: Run in eval mode; every mode is restored.
         conversion: How it runs on batches.
-        tables: One for each boundary; filled.
+        tables: One for each boundary, which keeps rows as they are; filled.
         levels: Of each boundary.
         num_nodes: Number of nodes by type.
+        histories: What fresh rows are compared with while somebody measures (default: ``tables``).
+        write: Whether those are filled as well.
     """
 
     def __init__(
@@ -64,9 +67,13 @@ class LevelInference:
         tables: Sequence[History],
         levels: Sequence[int],
         num_nodes: dict[str, int],
+        histories: Sequence[History] | None = None,
+        write: bool = False,
     ) -> None:
         self.module, self.conversion = module, conversion
         self.tables, self.levels, self.num_nodes = tables, levels, num_nodes
+        self.histories = tables if histories is None else histories
+        self.written = [*tables, *(self.histories if write else ())]
         self._results: list[Tensor] = []
         self._phase = 0
 
@@ -78,16 +85,18 @@ class LevelInference:
         steps = (last + 1) * loader.num_sweep_batches
         with evaluating(self.module), progress('Inference', steps) as bar:
             for self._phase in range(last + 1):
+                layer = f'layer {self._phase + 1}/{last + 1}'
+                bar.set_description(f'Inference, {layer}', refresh=False)
                 for batch in loader.sweep():
                     out = self._run_batch(batch)
                     bar.update()
-        for table in self.tables:
+        for table in self.written:
             table.belong_to(fingerprint)
         results = iter(self._results)
         return map_outputs(out, self.conversion.plan.outputs, lambda *_: next(results))
 
     def _run_batch(self, batch: Any) -> Any:
-        rows = self.conversion.source.rows_of(batch)
+        rows, meter = self.conversion.source.rows_of(batch), current_meter()
         missing = self.levels.count(self._phase)
 
         def answer(k: int, boundary: Boundary, value: Tensor) -> Tensor:
@@ -97,7 +106,11 @@ class LevelInference:
                 return self.tables[k].pull(here.n_id.to(value.device)).to(value.dtype)
             if self.levels[k] == self._phase:
                 n_id = here.n_id[: here.batch_size]
-                self.tables[k].push(value[: here.batch_size], n_id, here.offset, here.count)
+                if meter is not None:
+                    chunks = zip(here.offset.tolist(), here.count.tolist(), strict=True)
+                    meter.compare(self.histories[k], value[: here.batch_size], chunks)
+                for table in dict.fromkeys(self.written[k :: len(self.tables)]):  # often one
+                    table.push(value[: here.batch_size], n_id, here.offset, here.count)
                 missing -= 1
                 if not missing:
                     raise _Reached
@@ -113,8 +126,9 @@ class LevelInference:
     def _keep(self, out: Any, rows: dict[str, TypeRows]) -> None:
         found = output_tensors(out, self.conversion.plan.outputs)
         if not self._results:
+            like = self.tables[0].store if len(self.tables) else None
             self._results = [
-                torch.empty((self.num_nodes[node_type], *leaf.shape[1:]), dtype=leaf.dtype)
+                new_table((self.num_nodes[node_type], *leaf.shape[1:]), leaf.dtype, like)
                 for node_type, leaf in found
             ]
         for table, (node_type, leaf) in zip(self._results, found, strict=True):

@@ -49,7 +49,7 @@ def load_npz(path: str | Path) -> Data:
     """
     arrays = read_arrays(path)
     who = f"load_npz('{Path(path).name}')"
-    _check_keys(who, arrays)
+    check_keys(who, arrays)
     x = read_x(who, arrays)
     if x.numel() == 0:
         raise ValueError(
@@ -111,7 +111,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
         ) from error
 
 
-def _check_keys(who: str, arrays: Mapping[str, Array]) -> None:
+def check_keys(who: str, arrays: Mapping[str, Array]) -> None:
     """Raise unless the keys are those of one homogeneous graph with features and labels."""
     if 'node_type' in arrays:
         raise ValueError(

@@ -23,6 +23,7 @@ from torch_geometric_autoscale.datasets.npz import load_npz
 from torch_geometric_autoscale.datasets.pyg import load_amazon, load_coauthor, load_planetoid
 from torch_geometric_autoscale.datasets.sbm import generate_cluster
 from torch_geometric_autoscale.errors import explain
+from torch_geometric_autoscale.graph_folder import GraphFolder, is_graph_folder
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def get_data(root: str | Path | None, name: str | Path) -> tuple[Data, int, int]
 def get_data(
     root: str | Path | None, name: str | Path
 ) -> tuple[Data, int, int] | tuple[HeteroData, dict[str, int], int]:
-    """Load a graph for node classification by name, or from an ``.npz`` file.
+    """Load a graph for node classification by name, from an ``.npz`` file or a graph folder.
 
     Planetoid sets come with row-normalised features and their public split; Amazon and Coauthor
     sets with 20 splits, masks (N, 20), of 20 training and 30 validation nodes per class, drawn
@@ -197,14 +198,16 @@ def get_data(
             What is missing is downloaded there. ``None`` will do for ``wordnet``, ``cluster-sbm``
             and for a file.
         name: One of :func:`available`, in any spelling (``'coauthor-cs'``, ``'Coauthor_CS'``), or
-            the path of an ``.npz`` file as :func:`load_npz` reads it, seen from the working
-            directory or from ``root``.
+            the path of an ``.npz`` file as :func:`load_npz` reads it or of a graph folder, seen
+            from the working directory or from ``root``. A folder in the working directory that
+            is called like a data set needs a path: ``'./cora'``.
 
     Returns:
         ``data, in_channels, out_channels``: the graph, the columns of ``data.x``, and the number
         of classes (labels, where a node has several). A graph with several node types
         (``dblp_hetero``, files as :func:`load_hetero_npz` reads them) is a ``HeteroData``, and
-        ``in_channels`` a dictionary by node type, 0 for types without features.
+        ``in_channels`` a dictionary by node type, 0 for types without features. A graph folder
+        is mapped, not read (:class:`GraphFolder`).
 
     Raises:
         ValueError: The name is unknown (the message lists near ones), ``root`` is missing, the
@@ -214,6 +217,9 @@ def get_data(
         ImportError: A package that PyG needs to read the data set is not installed.
     """
     folder = None if root is None else Path(root).expanduser()
+    mapped = _find_graph_folder(folder, name)
+    if mapped is not None:
+        return _open_graph_folder(mapped)
     if str(name).lower().endswith('.npz'):
         path = _find_npz(folder, Path(name).expanduser())
         data: Data | HeteroData = load_hetero_npz(path) if is_hetero_npz(path) else load_npz(path)
@@ -280,7 +286,7 @@ def _find_entry(folder: Path | None, name: str) -> Entry:
     raise ValueError(
         explain(
             'get_data',
-            "'name' must be a data set or the path of an .npz file",
+            "'name' must be a data set or the path of an .npz file or graph folder",
             repr(name),
             f'{hint}Known are {", ".join(available())}.',
         )
@@ -301,6 +307,36 @@ def _find_npz(folder: Path | None, path: Path) -> Path:
             "Give its path, or its path inside 'root'.",
         )
     )
+
+
+def _find_graph_folder(folder: Path | None, name: str | Path) -> Path | None:
+    """Return the graph folder that ``name`` means, if it means one."""
+    path = Path(name).expanduser()
+    is_path = '/' in str(name) or '\\' in str(name)
+    if not is_path and _plain(str(name)) in {_plain(entry.name) for entry in ENTRIES}:
+        return None
+    places = [path] if folder is None else [path, folder / path]
+    found = [place for place in places if is_graph_folder(place)]
+    if is_path:  # one that is not whole is refused when it is opened
+        found += [place for place in places if place.is_dir()]
+        found += [p for p in places if not p.exists() and p.with_name(f'{p.name}.part').is_dir()]
+    return next(iter(found), None)
+
+
+def _open_graph_folder(path: Path) -> tuple[Data, int, int]:
+    """Return a mapped graph; what is counted stands in the header."""
+    folder = GraphFolder.open(path)
+    if not folder.num_classes or 'x' not in folder:
+        raise ValueError(
+            explain(
+                'get_data',
+                "a graph folder must hold features 'x' and class ids 'y'",
+                f"'{path}' with {', '.join(folder)}",
+                "Convert it with features and labels; 'load_graph' opens any folder.",
+            )
+        )
+    data = folder.to_data()
+    return data, data.num_features, folder.num_classes
 
 
 def _num_classes(data: Data | HeteroData) -> int:

@@ -1,6 +1,6 @@
-"""Rows in a memory-mapped file.
+"""Tensors in memory-mapped files.
 
-The file is working memory that happens to lie on a disk: it has no name, is written in place and
+Such a file is working memory that happens to lie on a disk: it has no name, is written in place and
 without ceremony, and is gone with the process that made it, however that ends. So there is no
 file that a crash could leave half-written and nobody who could read one. What outlives the process
 are checkpoints: each holds a copy of every table, with checksums, and becomes visible only once it
@@ -21,39 +21,37 @@ message before the training begins.
 import mmap
 import os
 import tempfile
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import explain
-from .table import TableStore
+from .medium import Medium
 
 
-class DiskStore(TableStore):
-    """A table in a file without a name.
+class Disk(Medium):
+    """Files without a name.
 
     Args:
-        num_rows, width, dtype: As in :class:`TableStore`.
         folder: A folder on the disk to use (default: the system's for temporary files).
 
     Raises:
-        OSError: The folder cannot be written to, or the disk has not enough room.
+        OSError: When a tensor is made: the folder cannot be written to, or the disk has not enough
+            room.
     """
 
-    tier = 'disk'
+    tier: ClassVar[str] = 'disk'
 
-    def __init__(
-        self, num_rows: int, width: int, dtype: torch.dtype, folder: str | Path | None = None
-    ) -> None:
+    def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(tempfile.gettempdir() if folder is None else folder)
-        super().__init__(num_rows, width, dtype)
 
-    def _allocate(self, dtype: torch.dtype) -> Tensor:
-        size = self.num_rows * self.width * dtype.itemsize
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        size = prod(shape) * dtype.itemsize
         if size == 0:
-            return torch.zeros(self.num_rows, self.width, dtype=dtype)
+            return torch.zeros(shape, dtype=dtype)
         try:
             mapped = _map_new_file(self.folder, size)
         except OSError as error:
@@ -63,21 +61,7 @@ class DiskStore(TableStore):
                         f"'{self.folder}': {error.strerror}",
                         'Make room, name a folder on another disk, or keep the table in memory.'),
             ) from error  # fmt: skip
-        return torch.frombuffer(mapped, dtype=dtype).view(self.num_rows, self.width)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> 'DiskStore':
-        copied = _filled(self.folder, self._table)
-        memo[id(self)] = copied
-        return copied
-
-    def __reduce__(self) -> Any:
-        return _filled, (self.folder, self._table)
-
-
-def _filled(folder: Path, table: Tensor) -> DiskStore:
-    store = DiskStore(table.size(0), table.size(1), table.dtype, folder)
-    store.load({'emb': table})
-    return store
+        return torch.frombuffer(mapped, dtype=dtype).view(shape)
 
 
 def _map_new_file(folder: Path, size: int) -> mmap.mmap:

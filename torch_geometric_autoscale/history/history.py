@@ -8,11 +8,17 @@ from torch import Tensor
 
 from ..errors import explain
 from ..graph import check_same_graph
-from .tiers import new_store
+from ..sizes import parse_size
+from .cache import CachedStore
+from .disk import Disk
+from .encoding import DTYPES, encoding_of, parse_dtype
+from .store import Store
+from .table import TableStore
+from .tiers import new_medium
 
 
 class History(torch.nn.Module):
-    """A table of embeddings, ``(num_embeddings, embedding_dim)``, in memory or on disk.
+    """A table of embeddings, ``(num_embeddings, embedding_dim)``, on a medium of choice.
 
     The table is no parameter and no buffer: ``model.to(...)`` leaves it where it is, and it travels
     through ``state_dict`` as extra state, so ``deepcopy`` and ``torch.save`` of the state keep it.
@@ -20,12 +26,22 @@ class History(torch.nn.Module):
     Args:
         num_embeddings: Number of nodes ``N``.
         embedding_dim: Channels ``C``.
-        device: Where a table in memory lives (default: the CPU).
-        dtype: Type of its entries. If ``None``, the default type, widened when wider rows are
-            pushed, so that a model in ``float64`` keeps its precision.
-        tier: ``'ram'``, or ``'disk'``: a memory-mapped file, for tables larger than memory.
+        device: The device in whose memory a table on ``'device'``, or the cache, lies (default: the
+            CPU). Without a tier, another device than the CPU means ``'device'``.
+        dtype: How rows are kept, as a type or its name: ``'float64'``, ``'float32'``;
+            ``'bfloat16'`` and ``'float16'``, rounded; ``'int8'`` with one scale per row, see
+            :class:`Int8Encoding`. If ``None`` or ``'auto'``, the default type, widened when wider
+            rows are pushed, so that a model in ``float64`` keeps its precision.
+        tier: ``'ram'``; ``'pinned'``: page-locked memory, for fast transfers; ``'device'``;
+            ``'disk'``: memory-mapped files, for tables larger than memory.
         folder: For ``'disk'``: a folder on the disk to use (default: the system's for temporary
-            files). The file in it has no name, and is gone with the process.
+            files). The files in it have no name, and are gone with the process.
+        cache_size_in_bytes: Keep the rows that are read most in so much memory of ``device``, as a
+            number or text such as ``'256MB'``; ``None``: no cache. See :class:`CachedStore`.
+
+    Raises:
+        ValueError: For sizes, a type, a tier, a device or a cache that cannot be.
+        OSError: See :class:`Disk`.
     """
 
     def __init__(
@@ -33,9 +49,10 @@ class History(torch.nn.Module):
         num_embeddings: int,
         embedding_dim: int,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        tier: str = 'ram',
+        dtype: torch.dtype | str | None = None,
+        tier: str | None = None,
         folder: str | Path | None = None,
+        cache_size_in_bytes: int | str | None = None,
     ) -> None:
         super().__init__()
         for name, value in [('num_embeddings', num_embeddings), ('embedding_dim', embedding_dim)]:
@@ -44,22 +61,25 @@ class History(torch.nn.Module):
                     explain('History', f"'{name}' must be a whole number, not negative",
                             repr(value), 'Pass the size of the table.')
                 )  # fmt: skip
-        if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(
-                explain('History', "'dtype' must be a floating-point type", dtype,
-                        'Use torch.float32, torch.float64, torch.bfloat16 or torch.float16.')
-            )  # fmt: skip
+        chosen = parse_dtype('History', dtype)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.dtype_is_chosen = dtype is not None
+        self.dtype_is_chosen = chosen is not None
         self.graph: str | None = None
-        self.store = new_store(
-            tier, num_embeddings, embedding_dim, dtype or torch.get_default_dtype(), device, folder
-        )
+        medium = new_medium(tier, device, folder)
+        elsewhere = device is not None and torch.device(device).type != 'cpu'
+        if elsewhere and medium.tier != 'device' and cache_size_in_bytes is None:
+            raise ValueError(
+                explain('History', f"a table on '{medium.tier}' is read through main memory",
+                        f"device '{device}'", 'Leave out the device; batches may be on any.')
+            )  # fmt: skip
+        encoding = encoding_of(chosen or torch.get_default_dtype())
+        store = TableStore(num_embeddings, embedding_dim, encoding, medium)
+        self.store: Store = _with_cache(store, cache_size_in_bytes, device)
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.store.dtype
+        return self.store.encoding.dtype
 
     @property
     def device(self) -> torch.device:
@@ -67,26 +87,75 @@ class History(torch.nn.Module):
 
     @property
     def tier(self) -> str:
-        return self.store.tier
+        return self.store.medium.tier
 
     @property
     def emb(self) -> Tensor:
-        """The whole table."""
+        """All rows: the table itself, or for ``int8``, which keeps none as they are, a copy."""
         return self.store.table
 
-    def move_to(self, tier: str, folder: str | Path | None = None) -> 'History':
-        """Bring the table to another medium, rows and type as they are; returns ``self``.
+    @property
+    def num_bytes(self) -> int:
+        """Size of the table."""
+        return self.store.num_bytes
+
+    @property
+    def cache_size_in_bytes(self) -> int | None:
+        """Room of the cache, if there is one."""
+        return self.store.size_in_bytes if isinstance(self.store, CachedStore) else None
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        """Share of the rows read by id that the cache had; ``None`` without cache or read."""
+        store = self.store
+        if not isinstance(store, CachedStore) or not store.num_reads:
+            return None
+        return store.num_hits / store.num_reads
+
+    def move_to(
+        self,
+        tier: str | None = None,
+        folder: str | Path | None = None,
+        *,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+        cache_size_in_bytes: int | str | None = None,
+    ) -> 'History':
+        """Bring the table to another medium or type; returns ``self``.
 
         Args:
-            tier, folder: As in the constructor. A table that is there already stays as it is.
+            tier, folder: As in the constructor; ``None``: where it is. A table that is there
+                already stays as it is, whatever the folder.
+            dtype: As in the constructor; ``None`` or ``'auto'``: the type that it has.
+            device: As in the constructor.
+            cache_size_in_bytes: As in the constructor; it begins empty.
+
+        Raises:
+            ValueError, OSError: As in the constructor, and if a number does not fit ``dtype``. The
+                table stays as it was then.
         """
-        if tier != self.tier:
-            store = new_store(
-                tier, self.num_embeddings, self.embedding_dim, self.dtype, folder=folder
-            )
-            store.load(self.store.state())
-            self.store = store
+        store = self.store.below if isinstance(self.store, CachedStore) else self.store
+        chosen = parse_dtype('History', dtype)
+        wanted = chosen or self.dtype
+        encoding = store.encoding if wanted == self.dtype else encoding_of(wanted)
+        medium = store.medium if tier is None else new_medium(tier, device, folder)
+        if (medium.tier, medium.device) == (store.medium.tier, store.medium.device):
+            medium = store.medium
+        if encoding is not store.encoding or medium is not store.medium:
+            store = store.converted(encoding, medium)
+        self.store = _with_cache(store, cache_size_in_bytes, device)
+        self.dtype_is_chosen = self.dtype_is_chosen or chosen is not None
         return self
+
+    def scratch(self) -> 'History':
+        """An empty table of the same shape that keeps rows as they are, for an exact inference.
+
+        It lies on the same disk, or in main memory, whatever the tier of this one.
+        """
+        shape, medium = (self.num_embeddings, self.embedding_dim), self.store.medium
+        if isinstance(medium, Disk):
+            return History(*shape, tier='disk', folder=medium.folder)
+        return History(*shape)
 
     def reset(self) -> None:
         """Set every row to zero and forget which graph the rows came from."""
@@ -115,7 +184,8 @@ class History(torch.nn.Module):
             out: Optional ``(n, C)`` tensor to write to, in any type and on any device.
 
         Returns:
-            A copy of the rows, ``(n, C)``, on the device of ``n_id``.
+            A copy of the rows, ``(n, C)``, on the device of ``n_id``, in ``float32``, or in
+            ``float64`` if they are kept in that; or ``out``.
 
         Raises:
             ValueError: If an id lies outside of the table or ``out`` has another shape.
@@ -148,8 +218,9 @@ class History(torch.nn.Module):
             count: ``(chunks,)`` length of each chunk.
 
         Raises:
-            ValueError: If shapes do not fit, ids lie outside of the table or repeat, or chunks
-                overlap or do not add up to ``B``. Nothing is written then.
+            ValueError: If shapes do not fit, ids lie outside of the table or repeat, chunks
+                overlap or do not add up to ``B``, or a number does not fit the type of the table.
+                Nothing is written then.
         """
         self._check_rows(x)
         if (offset is None) != (count is None):
@@ -185,7 +256,7 @@ class History(torch.nn.Module):
     def _widen(self, dtype: torch.dtype) -> None:
         wider = torch.promote_types(self.dtype, dtype)
         if not self.dtype_is_chosen and wider != self.dtype:
-            self.store.widen(wider)
+            self.store = self.store.converted(encoding_of(wider), self.store.medium)
 
     def _check_rows(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
@@ -272,20 +343,37 @@ class History(torch.nn.Module):
                         sorted(state) if isinstance(state, dict) else type(state).__name__,
                         'Load what state_dict gave.')
             )  # fmt: skip
-        emb = state['emb']
-        same_dtype = emb.dtype == self.dtype or (
-            not self.dtype_is_chosen and emb.is_floating_point()
-        )
-        if emb.shape != self.emb.shape or not same_dtype:
-            raise ValueError(
-                explain('History.load_state_dict',
-                        f'the table must have shape {tuple(self.emb.shape)} and type {self.dtype}',
-                        f'{tuple(emb.shape)} of {emb.dtype}',
-                        'Load it into a model of the same graph, width and history type.')
+        emb, store = state['emb'], self.store
+        wider = emb.is_floating_point() and emb.dtype in DTYPES.values()
+        if not self.dtype_is_chosen and wider and emb.dtype != self.dtype:
+            store = store.empty(encoding_of(emb.dtype), store.medium)
+        for name, (width, dtype) in store.encoding.fields(self.embedding_dim).items():
+            field, shape = state.get(name), (self.num_embeddings, width)
+            came = (
+                f'{tuple(field.shape)} of {field.dtype}'
+                if isinstance(field, Tensor) else type(field).__name__
             )  # fmt: skip
-        self.store.load(state)
+            if came != f'{shape} of {dtype}':
+                what = 'the table' if name == 'emb' else f"its '{name}'"
+                raise ValueError(
+                    explain('History.load_state_dict',
+                            f'{what} must have shape {shape} and type {dtype}', came,
+                            'Load it into a model of the same graph, width and history type.')
+                )  # fmt: skip
+        store.load(state)
+        self.store = store
         self.graph = state.get('graph')
 
     def extra_repr(self) -> str:
         place = f'device={self.device}' if self.tier == 'ram' else f'tier={self.tier}'
+        if self.tier == 'device':
+            place += f', device={self.store.medium.device}'
+        if self.cache_size_in_bytes is not None:
+            place += f', cache_size_in_bytes={self.cache_size_in_bytes}'
         return f'{self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype}, {place}'
+
+
+def _with_cache(store: Store, size: int | str | None, device: torch.device | str | None) -> Store:
+    if size is None:
+        return store
+    return CachedStore(store, parse_size('History', 'cache_size_in_bytes', size), device)

@@ -1,79 +1,103 @@
-"""Stores that keep rows as they are in one tensor, wherever its memory comes from."""
+"""The store itself: encoded rows in tensors of a medium."""
 
-from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .store import Store, Where
+from .encoding import Encoding, Fields
+from .medium import Medium
+from .store import Store
 
 
 class TableStore(Store):
-    """A store whose rows are those of one tensor.
+    """A store that keeps every field in one tensor.
 
     Args:
-        num_rows, width: Shape of the table.
-        dtype: Type of its entries.
+        num_rows, width, encoding, medium: As in :class:`Store`.
+
+    Raises:
+        OSError: The medium has not enough room.
     """
 
-    def __init__(self, num_rows: int, width: int, dtype: torch.dtype) -> None:
-        self.num_rows, self.width = num_rows, width
-        self._table = self._new(dtype)
-
-    @abstractmethod
-    def _allocate(self, dtype: torch.dtype) -> Tensor:
-        """A table of zeros."""
-
-    def _new(self, dtype: torch.dtype) -> Tensor:
-        with torch.inference_mode(False):  # the table outlives an evaluation
-            return self._allocate(dtype)
+    def __init__(self, num_rows: int, width: int, encoding: Encoding, medium: Medium) -> None:
+        super().__init__(num_rows, width, encoding, medium)
+        self._made: Fields | None = None if medium.is_lazy else self._new_fields()
 
     @property
-    def dtype(self) -> torch.dtype:
-        return self._table.dtype
+    def is_untouched(self) -> bool:
+        return self._made is None
+
+    @property
+    def _fields(self) -> Fields:
+        if self._made is None:
+            self._made = self._new_fields()
+        return self._made
+
+    def _new_fields(self) -> Fields:
+        with torch.inference_mode(False):  # the table outlives an evaluation
+            return {
+                name: self.medium.zeros((self.num_rows, size), dtype)
+                for name, (size, dtype) in self.encoding.fields(self.width).items()
+            }
 
     @property
     def device(self) -> torch.device:
-        return self._table.device
+        return self.medium.device
 
     @property
     def table(self) -> Tensor:
-        return self._table
+        as_it_is = self._fields.keys() == {'emb'}
+        return self._fields['emb'] if as_it_is else self.pull(None)
 
-    def pull(self, index: Tensor | None, out: Tensor | None = None) -> Tensor:
-        if index is None:
-            return self._table.clone() if out is None else out.copy_(self._table)
-        place = index.device
-        index = index.to(self.device, torch.int64)
-        direct = out is not None and out.dtype == self.dtype and out.device == self.device
-        if direct and out is not None and out.is_contiguous():
-            return torch.index_select(self._table, 0, index, out=out)
-        rows = self._table.index_select(0, index)
-        return rows.to(place) if out is None else out.copy_(rows)
+    def read(self, index: Tensor, out: Fields | None = None) -> Fields:
+        index = index.to(self.device)
+        gather = self.medium.gather
+        return {
+            name: gather(field, index, None if out is None else out[name])
+            for name, field in self._fields.items()
+        }
 
-    def push(self, rows: Tensor, where: Where) -> None:
-        if where is None:
-            self._table.copy_(rows)
-        elif isinstance(where, Tensor):
-            index = where.to(self.device, torch.int64)
-            self._table.index_copy_(0, index, rows.to(self.device, self.dtype))
-        else:
-            start = 0
-            for first, length in where:
-                self._table[first : first + length] = rows[start : start + length].to(self.device)
-                start += length
+    def read_range(self, first: int, length: int) -> Fields:
+        return {name: field[first : first + length] for name, field in self._fields.items()}
+
+    def write(self, index: Tensor, fields: Fields) -> None:
+        index = index.to(self.device)
+        for name, field in fields.items():
+            self._fields[name].index_copy_(0, index, field.to(self.device))
+
+    def write_range(self, first: int, fields: Fields) -> None:
+        for name, field in fields.items():
+            self._fields[name][first : first + field.size(0)] = field
 
     def reset(self) -> None:
-        self._table.zero_()
+        for field in (self._made or {}).values():
+            field.zero_()
 
-    def widen(self, dtype: torch.dtype) -> None:
-        self._table = self._new(dtype).copy_(self._table)
+    def state(self) -> Fields:
+        return dict(self._fields)
 
-    def state(self) -> dict[str, Tensor]:
-        return {'emb': self._table}
+    def load(self, state: dict[str, Any]) -> None:
+        for name, field in self._fields.items():
+            field.copy_(state[name].detach())
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        rows = state['emb'].detach()
-        if rows.dtype != self.dtype:
-            self._table = self._new(rows.dtype)
-        self._table.copy_(rows)
+    def empty(self, encoding: Encoding, medium: Medium) -> 'TableStore':
+        return TableStore(self.num_rows, self.width, encoding, medium)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'TableStore':
+        copied = _filled(self.num_rows, self.width, self.encoding, self.medium, self._made)
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self) -> Any:
+        return _filled, (self.num_rows, self.width, self.encoding, self.medium, self._made)
+
+
+def _filled(
+    num_rows: int, width: int, encoding: Encoding, medium: Medium, fields: Fields | None
+) -> TableStore:
+    """A store of its own with given content: tensors alone would be copied to main memory."""
+    store = TableStore(num_rows, width, encoding, medium)
+    if fields is not None:
+        store.load(fields)
+    return store

@@ -4,44 +4,54 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import explain
-from .disk import DiskStore
-from .memory import MemoryStore
+from .disk import Disk
+from .medium import Medium
+from .memory import DeviceMemory, PinnedRam, Ram
 from .store import Store
 
-TIERS = ('ram', 'disk')
+TIERS = ('ram', 'pinned', 'device', 'disk')
 
 
-def new_store(
-    tier: str,
-    num_rows: int,
-    width: int,
-    dtype: torch.dtype,
-    device: torch.device | str | None = None,
-    folder: str | Path | None = None,
-) -> Store:
-    """An empty store.
+def new_medium(
+    tier: str | None, device: torch.device | str | None = None, folder: str | Path | None = None
+) -> Medium:
+    """A medium by name.
 
     Args:
-        tier: ``'ram'``: in the memory of ``device``. ``'disk'``: in a memory-mapped file.
-        num_rows, width, dtype: Shape and type of the table.
-        device: For ``'ram'`` only (default: the CPU).
-        folder: For ``'disk'`` only (default: the system's for temporary files).
+        tier: One of ``TIERS``; ``None``: main memory, or that of ``device``, where it has its own.
+        device: For ``'device'``.
+        folder: For ``'disk'``.
 
     Raises:
-        ValueError: For an unknown tier, or a device that a file cannot be mapped to.
-        OSError: See :class:`DiskStore`.
+        ValueError: For an unknown tier, or one that this machine does not have.
     """
+    if tier is None:
+        tier = 'ram' if device is None or torch.device(device).type == 'cpu' else 'device'
     check_tier('History', tier)
-    if tier == 'ram':
-        return MemoryStore(num_rows, width, dtype, device)
-    if device is not None and torch.device(device).type != 'cpu':
-        raise ValueError(
-            explain('History', "a table on 'disk' is read through main memory",
-                    f"device '{device}'", 'Leave out the device; batches may be on any.')
-        )  # fmt: skip
-    return DiskStore(num_rows, width, dtype, folder)
+    if tier == 'device':
+        return DeviceMemory(device)
+    if tier == 'disk':
+        return Disk(folder)
+    return Ram() if tier == 'ram' else PinnedRam()
+
+
+def new_table(shape: tuple[int, ...], dtype: torch.dtype, like: Store | None = None) -> Tensor:
+    """A tensor for rows of all nodes that are kept as they are, for the time of an inference.
+
+    Args:
+        shape, dtype: Of the tensor.
+        like: A store of the model: if it lies on a disk, so does the tensor, else in main memory.
+
+    Raises:
+        OSError: The disk has not enough room.
+    """
+    with torch.inference_mode(False):
+        if like is not None and isinstance(like.medium, Disk):
+            return like.medium.zeros(shape, dtype)
+        return torch.empty(shape, dtype=dtype, device='cpu')
 
 
 def check_tier(who: str, tier: Any) -> None:

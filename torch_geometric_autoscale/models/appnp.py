@@ -8,7 +8,7 @@ from torch.nn import Linear, ModuleList
 from torch_geometric.nn import LGConv
 
 from ..errors import explain
-from .base import ReadyGNN
+from .base import Exchange, ReadyGNN
 
 
 class APPNP(ReadyGNN):
@@ -77,31 +77,12 @@ class APPNP(ReadyGNN):
         """Modules for the second weight decay: the last linear layer."""
         return self.lins[1:]
 
-    def forward(
-        self,
-        x: Tensor,
-        adj_t: Any,
-        batch_size: int | None = None,
-        n_id: Tensor | None = None,
-        offset: Tensor | None = None,
-        count: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
-
-        Args:
-            x: ``(n, in_channels)``.
-            adj_t: Normalised adjacency, rows are targets.
-
-        Returns:
-            ``(B, out_channels)``.
-        """
+    def compute(self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange) -> Tensor:
         x = self.lins[0](self._drop_features(x)).relu_()
         x = first = self.lins[1](self._drop(x))
-        for i in range(self.num_layers - 1):
-            x = self._step(i, x, first, adj_t)
-            x = self.push_and_pull(self._history(i), x, batch_size, n_id, offset, count)
-        return self._step(self.num_layers - 1, x, first, adj_t)
-
-    def _step(self, i: int, x: Tensor, first: Tensor, adj_t: Any) -> Tensor:
-        h = self.props[i](x, adj_t)
-        return (1 - self.alpha) * h + self.alpha * first[: h.size(0)]
+        for prop, history in self.with_histories(self.props):
+            h = prop(x, adj_t)
+            x = (1 - self.alpha) * h + self.alpha * first[: h.size(0)]
+            if history is not None:
+                x = exchange(history, x)
+        return x

@@ -1,19 +1,25 @@
 """What the ready models have in common."""
 
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module, ModuleList
+from torch.nn import BatchNorm1d, Module, ModuleList
 
 from ..errors import explain
-from ..history import History
 from ..ops import fast_dropout
 from ..scalable import ScalableGNN
+
+# ``exchange(history, h)``: a layer boundary, as ``push_and_pull`` for the batch at hand.
+Exchange = Callable[[Any, Tensor], Tensor]
 
 
 class ReadyGNN(ScalableGNN):
     """A :class:`ScalableGNN` with dropout and two groups of parameters.
+
+    Subclasses write :meth:`compute`.
 
     Args:
         num_nodes: Number of nodes ``N`` of the training graph.
@@ -67,15 +73,95 @@ class ReadyGNN(ScalableGNN):
             if name != 'histories':
                 _reset(child)
 
+    def forward(
+        self,
+        x: Tensor,
+        adj_t: Any,
+        batch_size: int | None = None,
+        n_id: Tensor | None = None,
+        offset: Tensor | None = None,
+        count: Tensor | None = None,
+    ) -> Any:
+        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
+
+        Args:
+            x: ``(n, in_channels)``.
+            adj_t: Adjacency, rows are targets.
+
+        Returns:
+            ``(B, out_channels)``.
+        """
+
+        def exchange(history: Any, h: Tensor) -> Tensor:
+            return self.push_and_pull(history, h, batch_size, n_id, offset, count)
+
+        rows = x.size(0) if batch_size is None else batch_size
+        return self.compute(x, adj_t, rows, exchange)
+
+    def compute(self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange) -> Any:
+        """The output, given ``(n, in_channels)``; the first ``rows`` rows are the batch's.
+
+        Each layer's output but the last goes through ``exchange`` with the layer's history.
+        """
+        raise NotImplementedError
+
+    def with_histories(self, layers: Iterable[Module]) -> Iterator[tuple[Any, Any]]:
+        """Each layer with the history of its output; ``None`` for the last."""
+        return zip_longest(layers, self.histories)
+
     def _drop(self, x: Tensor) -> Tensor:
         return fast_dropout(x, self.dropout, self.training)
 
     def _drop_features(self, x: Tensor) -> Tensor:
         return self._drop(x) if self.drop_input else x
 
-    def _history(self, i: int) -> History:
-        history: Any = self.histories[i]
-        return history
+
+class LayeredGNN(ReadyGNN):
+    """Operators with optional batch norm and residuals between linear layers.
+
+    One layer is ``h = ReLU(norm(conv(x)) + x)``, with norm and residual where asked for.
+
+    Attributes:
+        convs: The operators.
+        norms: Their norms, if any; there may be none for the last.
+        encoder, decoder: The linear layers.
+    """
+
+    convs: ModuleList
+    norms: ModuleList
+    encoder: Any
+    decoder: Any
+
+    def _set_layers(
+        self, convs: Iterable[Module], widths: Iterable[int], batch_norm: bool, residual: bool
+    ) -> None:
+        """Take the operators, and make norms for those whose ``widths`` are given."""
+        self.batch_norm = batch_norm
+        self.residual = residual
+        self.convs = ModuleList(convs)
+        self.norms = ModuleList(BatchNorm1d(width) for width in widths if batch_norm)
+
+    @property
+    def reg_modules(self) -> ModuleList:
+        """Modules for the first weight decay: operators and norms."""
+        return ModuleList([*self.convs, *self.norms])
+
+    @property
+    def nonreg_modules(self) -> ModuleList:
+        """Modules for the second weight decay: the linear layers."""
+        return ModuleList([self.encoder, self.decoder])
+
+    def layers(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Each operator with its norm, or ``None``, and the history of its output, or ``None``."""
+        return zip_longest(self.convs, self.norms, self.histories)
+
+    def _activate(self, h: Tensor, norm: Module | None, x: Tensor) -> Tensor:
+        """What a layer gives, from its operator's output and its input."""
+        if norm is not None:
+            h = norm(h)
+        if self.residual and h.size(-1) == x.size(-1):
+            h = h + x[: h.size(0)]
+        return h.relu_()
 
 
 def _reset(module: Module) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 from torch_geometric.nn import GATConv
 
-from .base import ReadyGNN
+from .base import Exchange, ReadyGNN
 
 
 class GAT(ReadyGNN):
@@ -81,27 +81,10 @@ class GAT(ReadyGNN):
         """Modules for the second weight decay: none."""
         return ModuleList()
 
-    def forward(
-        self,
-        x: Tensor,
-        adj_t: Any,
-        batch_size: int | None = None,
-        n_id: Tensor | None = None,
-        offset: Tensor | None = None,
-        count: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
-
-        Args:
-            x: ``(n, in_channels)``.
-            adj_t: Adjacency, rows are targets.
-
-        Returns:
-            ``(B, out_channels)``.
-        """
+    def compute(self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange) -> Tensor:
         x = self._drop_features(x)
-        for i in range(self.num_layers - 1):
-            x = F.elu(self.convs[i](x, adj_t))
-            x = self.push_and_pull(self._history(i), x, batch_size, n_id, offset, count)
-            x = self._drop(x)
-        return self.convs[-1](x, adj_t)
+        for conv, history in self.with_histories(self.convs):
+            x = conv(x, adj_t)
+            if history is not None:
+                x = self._drop(exchange(history, F.elu(x)))
+        return x

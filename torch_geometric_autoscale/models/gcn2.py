@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, Linear, ModuleList
+from torch.nn import Linear
 from torch_geometric.nn import GCN2Conv
 
-from .base import ReadyGNN
+from .base import Exchange, LayeredGNN
 
 
-class GCN2(ReadyGNN):
+class GCN2(LayeredGNN):
     r"""Deep graph convolutions with initial residual and identity mapping, between linear layers.
 
     Chen et al. 2020, eq. 5, with :math:`H^{(0)} = \mathrm{ReLU}(X W_{in})`:
@@ -62,58 +62,18 @@ class GCN2(ReadyGNN):
             num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
-        self.batch_norm = batch_norm
-        self.residual = residual
-        self.convs = ModuleList(
+        convs = (
             GCN2Conv(hidden_channels, alpha, theta, layer, shared_weights, normalize=False)
             for layer in (range(1, num_layers + 1) if theta is not None else [None] * num_layers)
         )
-        norms = num_layers if batch_norm else 0
-        self.norms = ModuleList(BatchNorm1d(hidden_channels) for _ in range(norms))
+        self._set_layers(convs, [hidden_channels] * num_layers, batch_norm, residual)
         self.encoder = Linear(in_channels, hidden_channels)
         self.decoder = Linear(hidden_channels, out_channels)
 
-    @property
-    def reg_modules(self) -> ModuleList:
-        """Modules for the first weight decay: convolutions and norms."""
-        return ModuleList([*self.convs, *self.norms])
-
-    @property
-    def nonreg_modules(self) -> ModuleList:
-        """Modules for the second weight decay: the linear layers."""
-        return ModuleList([self.encoder, self.decoder])
-
-    def _layer(self, i: int, x: Tensor, first: Tensor, adj_t: Any) -> Tensor:
-        h = self.convs[i](x, first, adj_t)
-        if self.batch_norm:
-            h = self.norms[i](h)
-        if self.residual:
-            h = h + x[: h.size(0)]
-        return h.relu_()
-
-    def forward(
-        self,
-        x: Tensor,
-        adj_t: Any,
-        batch_size: int | None = None,
-        n_id: Tensor | None = None,
-        offset: Tensor | None = None,
-        count: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
-
-        Args:
-            x: ``(n, in_channels)``.
-            adj_t: Normalised adjacency, rows are targets.
-
-        Returns:
-            ``(B, out_channels)``.
-        """
+    def compute(self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange) -> Tensor:
         first = self.encoder(self._drop_features(x)).relu()
         x = self._drop(first)
-        for i in range(self.num_layers - 1):
-            x = self._layer(i, x, first, adj_t)
-            x = self.push_and_pull(self._history(i), x, batch_size, n_id, offset, count)
-            x = self._drop(x)
-        x = self._layer(self.num_layers - 1, x, first, adj_t)
-        return self.decoder(self._drop(x))
+        for conv, norm, history in self.layers():
+            x = self._activate(conv(x, first, adj_t), norm, x)
+            x = self._drop(x if history is None else exchange(history, x))
+        return self.decoder(x)

@@ -10,7 +10,7 @@ from torch.nn import BatchNorm1d, Linear, Module, ModuleList, ReLU, Sequential
 from torch_geometric.nn import GINConv
 
 from ..errors import explain
-from .base import ReadyGNN
+from .base import Exchange, ReadyGNN
 
 
 class GIN(ReadyGNN):
@@ -100,49 +100,32 @@ class GIN(ReadyGNN):
         """Modules for the second weight decay: the linear layers."""
         return ModuleList([self.encoder, self.decoder])
 
-    def _layer(self, i: int, x: Tensor, adj_t: Any) -> Tensor:
-        h = self.convs[i](x, adj_t)
+    def _layer(self, conv: Module, x: Tensor, adj_t: Any) -> Tensor:
+        h = conv(x, adj_t)
         return h + x[: h.size(0)] if self.residual else h
 
-    def _answer_to_noise(self, i: int, x: Tensor, h: Tensor, adj_t: Any, rows: int) -> Tensor:
+    def _answer_to_noise(self, conv: Module, x: Tensor, h: Tensor, adj_t: Any, rows: int) -> Tensor:
         """Mean distance between a layer's output rows and those of perturbed inputs."""
-        with _running_statistics_kept(self.convs[i]):
-            perturbed = self._layer(i, x + self.noise * torch.randn_like(x), adj_t)
+        with _running_statistics_kept(conv):
+            perturbed = self._layer(conv, x + self.noise * torch.randn_like(x), adj_t)
         return (h[:rows] - perturbed[:rows]).norm(dim=-1).mean()
 
-    def forward(
-        self,
-        x: Tensor,
-        adj_t: Any,
-        batch_size: int | None = None,
-        n_id: Tensor | None = None,
-        offset: Tensor | None = None,
-        count: Tensor | None = None,
+    def compute(
+        self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
-
-        Args:
-            x: ``(n, in_channels)``.
-            adj_t: Adjacency, rows are targets.
-
-        Returns:
-            ``(B, out_channels)``; in training with a perturbation loss, a pair of that and the
-            weighted loss.
-        """
-        rows = x.size(0) if batch_size is None else batch_size
+        """The output; in training with a perturbation loss, a pair with the weighted loss."""
         perturbs = self.training and self.perturbation > 0
-        loss = x.new_zeros(())
+        losses = []
         x = self._drop(self.encoder(self._drop_features(x)).relu())
-        for i in range(self.num_layers):
-            h = self._layer(i, x, adj_t)
-            if perturbs and i > 0:
-                loss = loss + self._answer_to_noise(i, x, h, adj_t, rows)
-            if i < self.num_layers - 1:
-                h = self.push_and_pull(self._history(i), h, batch_size, n_id, offset, count)
-            x = self._drop(h)
+        for conv, history in self.with_histories(self.convs):
+            h = self._layer(conv, x, adj_t)
+            if perturbs and conv is not self.convs[0]:
+                losses.append(self._answer_to_noise(conv, x, h, adj_t, rows))
+            x = self._drop(h if history is None else exchange(history, h))
         out = self.decoder(x)
         if not perturbs:
             return out
+        loss = sum(losses, out.new_zeros(()))
         return out, self.perturbation * loss / max(self.num_layers - 1, 1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from .pna_conv import LightPNAConv, targets_apart
 from .stack import ConvStack
@@ -54,5 +55,5 @@ class PNA(ConvStack):
             drop_input, batch_norm, residual, False, pool_size, buffer_size, device,
         )  # fmt: skip
 
-    def _propagate(self, i: int, x: Tensor, adj_t: Any) -> Tensor:
-        return self.convs[i](targets_apart(x, adj_t), adj_t)
+    def propagate(self, conv: Module, x: Tensor, adj_t: Any) -> Tensor:
+        return conv(targets_apart(x, adj_t), adj_t)

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, Linear, ModuleList
+from torch.nn import Linear
 
-from .base import ReadyGNN
+from .base import Exchange, LayeredGNN
 from .pna_conv import LightPNAConv, targets_apart
 
 
-class PNA_JK(ReadyGNN):
+class PNA_JK(LayeredGNN):
     r"""PNA layers between linear layers; the last one reads every layer's output.
 
     .. math::
@@ -56,61 +56,21 @@ class PNA_JK(ReadyGNN):
             num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
-        self.batch_norm = batch_norm
-        self.residual = residual
-        self.convs = ModuleList(
+        convs = (
             LightPNAConv(hidden_channels, hidden_channels, aggregators, scalers, deg)
             for _ in range(num_layers)
         )
-        norms = num_layers if batch_norm else 0
-        self.norms = ModuleList(BatchNorm1d(hidden_channels) for _ in range(norms))
+        self._set_layers(convs, [hidden_channels] * num_layers, batch_norm, residual)
         self.encoder = Linear(in_channels, hidden_channels)
         self.decoder = Linear((num_layers + 1) * hidden_channels, out_channels)
 
-    @property
-    def reg_modules(self) -> ModuleList:
-        """Modules for the first weight decay: PNA layers and norms."""
-        return ModuleList([*self.convs, *self.norms])
-
-    @property
-    def nonreg_modules(self) -> ModuleList:
-        """Modules for the second weight decay: the linear layers."""
-        return ModuleList([self.encoder, self.decoder])
-
-    def _layer(self, i: int, x: Tensor, adj_t: Any) -> Tensor:
-        h = self.convs[i](targets_apart(x, adj_t), adj_t)
-        if self.batch_norm:
-            h = self.norms[i](h)
-        if self.residual:
-            h = h + x[: h.size(0)]
-        return h.relu()
-
-    def forward(
-        self,
-        x: Tensor,
-        adj_t: Any,
-        batch_size: int | None = None,
-        n_id: Tensor | None = None,
-        offset: Tensor | None = None,
-        count: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
-
-        Args:
-            x: ``(n, in_channels)``.
-            adj_t: Adjacency, rows are targets.
-
-        Returns:
-            ``(B, out_channels)``.
-        """
+    def compute(self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange) -> Tensor:
         x = self.encoder(self._drop_features(x)).relu()
-        rows = x.size(0) if batch_size is None else batch_size
         outputs = [x[:rows]]
         x = self._drop(x)
-        for i in range(self.num_layers - 1):
-            h = self._layer(i, x, adj_t)
+        for conv, norm, history in self.layers():
+            h = self._activate(conv(targets_apart(x, adj_t), adj_t), norm, x)
             outputs.append(h[:rows])
-            x = self.push_and_pull(self._history(i), h, batch_size, n_id, offset, count)
-            x = self._drop(x)
-        outputs.append(self._layer(self.num_layers - 1, x, adj_t)[:rows])
+            if history is not None:
+                x = self._drop(exchange(history, h))
         return self.decoder(self._drop(torch.cat(outputs, dim=-1)))

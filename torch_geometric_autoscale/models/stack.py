@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, Linear, Module, ModuleList
+from torch.nn import Linear, Module, ModuleList
 
-from .base import ReadyGNN
+from .base import Exchange, LayeredGNN
 
 
-class ConvStack(ReadyGNN):
+class ConvStack(LayeredGNN):
     """Operators with optional batch norm, residuals and linear encoder and decoder.
 
-    One layer is ``h = ReLU(norm(conv(x, adj_t)) + x)``, with norm and residual where asked for.
+    Without these the last operator gives the output as it is.
 
     Args:
         make_conv: Makes an operator, given its two widths.
@@ -47,69 +47,38 @@ class ConvStack(ReadyGNN):
             num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
-        self.batch_norm = batch_norm
-        self.residual = residual
         self.linear = linear
-
         hidden = [hidden_channels] * (num_layers - 1)
         ends = (hidden_channels, hidden_channels) if linear else (in_channels, out_channels)
         widths = [ends[0], *hidden, ends[1]]
-        self.convs = ModuleList(make_conv(a, b) for a, b in pairwise(widths))
-        self.norms = ModuleList(
-            BatchNorm1d(width) for width in (widths[1:] if linear else hidden) if batch_norm
-        )
+        convs = (make_conv(a, b) for a, b in pairwise(widths))
+        self._set_layers(convs, widths[1:] if linear else hidden, batch_norm, residual)
         self.encoder = Linear(in_channels, hidden_channels) if linear else None
         self.decoder = Linear(hidden_channels, out_channels) if linear else None
 
     @property
     def reg_modules(self) -> ModuleList:
         """Modules for the first weight decay: operators and norms but the last layer."""
-        convs = self.convs if self.linear else self.convs[:-1]
-        return ModuleList([*convs, *self.norms])
+        return super().reg_modules if self.linear else ModuleList([*self.convs[:-1], *self.norms])
 
     @property
     def nonreg_modules(self) -> ModuleList:
         """Modules for the second weight decay: the last layer, or encoder and decoder."""
-        if self.encoder is None or self.decoder is None:
-            return self.convs[-1:]
-        return ModuleList([self.encoder, self.decoder])
+        return super().nonreg_modules if self.linear else self.convs[-1:]
 
-    def _propagate(self, i: int, x: Tensor, adj_t: Any) -> Tensor:
-        return self.convs[i](x, adj_t)
+    def propagate(self, conv: Module, x: Tensor, adj_t: Any) -> Tensor:
+        """Call an operator."""
+        return conv(x, adj_t)
 
-    def _layer(self, i: int, x: Tensor, adj_t: Any) -> Tensor:
-        h = self._propagate(i, x, adj_t)
-        if self.batch_norm:
-            h = self.norms[i](h)
-        if self.residual and h.size(-1) == x.size(-1):
-            h = h + x[: h.size(0)]
-        return h.relu_()
-
-    def forward(
-        self,
-        x: Tensor,
-        adj_t: Any,
-        batch_size: int | None = None,
-        n_id: Tensor | None = None,
-        offset: Tensor | None = None,
-        count: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the output rows; see :class:`ScalableGNN` for the arguments.
-
-        Args:
-            x: ``(n, in_channels)``.
-            adj_t: Adjacency, rows are targets.
-
-        Returns:
-            ``(B, out_channels)``.
-        """
+    def compute(self, x: Tensor, adj_t: Any, rows: int, exchange: Exchange) -> Tensor:
         x = self._drop_features(x)
         if self.encoder is not None:
             x = self._drop(self.encoder(x).relu_())
-        for i in range(self.num_layers - 1):
-            x = self._layer(i, x, adj_t)
-            x = self.push_and_pull(self._history(i), x, batch_size, n_id, offset, count)
-            x = self._drop(x)
-        if self.decoder is None:
-            return self._propagate(self.num_layers - 1, x, adj_t)
-        return self.decoder(self._drop(self._layer(self.num_layers - 1, x, adj_t)))
+        for conv, norm, history in self.layers():
+            h = self.propagate(conv, x, adj_t)
+            if history is None and self.decoder is None:
+                return h
+            x = self._activate(h, norm, x)
+            x = self._drop(x if history is None else exchange(history, x))
+        assert self.decoder is not None
+        return self.decoder(x)

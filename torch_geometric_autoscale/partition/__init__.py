@@ -7,10 +7,16 @@ from .dispatch import (
     available_methods as available_methods,
 )
 from .dispatch import (
+    best_method as best_method,
+)
+from .dispatch import (
     kaminpar as kaminpar,
 )
 from .dispatch import (
     label_propagation as label_propagation,
+)
+from .dispatch import (
+    ldg as ldg,
 )
 from .dispatch import (
     metis as metis,

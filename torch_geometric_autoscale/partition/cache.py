@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..edges import Edges
 from ..errors import explain
-from ..graph_input import Edges
 from .contract import check_perm, check_ptr
 
 _FORMAT = 1  # raise it when partitioners or the file change their meaning
@@ -40,7 +40,9 @@ def cache_key(edges: Edges, settings: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     described = {'format': _FORMAT, 'num_nodes': edges.num_nodes, **settings}
     digest.update(json.dumps(described, sort_keys=True).encode())
-    digest.update(edges.edge_index.cpu().contiguous().numpy().data)
+    for side in (0, 1):  # all sources, then all targets
+        for ends in edges.pieces():
+            digest.update(ends[side].long().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Coarsening: clusters of bounded size by label propagation."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .level import Level, add_up, admit, best_entry, connections
 from .simple_graph import Ints, first_of_run
@@ -41,24 +42,34 @@ def cluster(level: Level, limit: int, rounds: int, rng: np.random.Generator) -> 
         admitted = admit(wanted, heavy, ties[best], limit - load)
         label[mover[admitted]] = wanted[admitted]
         load = add_up(label, level.node_weight, n)
-    label = _group_the_lonely(level, label, limit)
+    lonely = np.bincount(label, minlength=n)[label] == 1
+    favourite = np.full(n, n)
+    if lonely.any():
+        node, found, weight = connections(level, label, n, np.flatnonzero(lonely[level.source]))
+        best = best_entry(node, weight)
+        favourite[node[best]] = found[best]
+    label = group_lonely(label, lonely, favourite, level.node_weight, limit)
     found, label = np.unique(label, return_inverse=True)
     return label.astype(np.int64, copy=False), len(found)
 
 
-def _group_the_lonely(level: Level, label: Ints, limit: int) -> Ints:
-    n = level.num_nodes
-    lonely = np.bincount(label, minlength=n)[label] == 1
+def group_lonely(
+    label: Ints, lonely: NDArray[np.bool_], favourite: Ints, node_weight: Ints, limit: int
+) -> Ints:
+    """Join nodes that are alone in their cluster with others that want the same one.
+
+    Args:
+        label: ``(n,)`` cluster of every node.
+        lonely: ``(n,)`` which nodes are alone.
+        favourite: ``(n,)`` the cluster each of them is most tied to; ``n``: none.
+        node_weight: ``(n,)`` original nodes that a node stands for.
+        limit: Original nodes of a cluster at most.
+    """
     members = np.flatnonzero(lonely)
     if len(members) < 2:
         return label
-    node, found, weight = connections(level, label, n, np.flatnonzero(lonely[level.source]))
-    best = best_entry(node, weight)
-    favourite = np.full(n, n)
-    favourite[node[best]] = found[best]
-
     members = members[np.argsort(favourite[members], kind='stable')]
-    wanted, weight = favourite[members], level.node_weight[members]
+    wanted, weight = favourite[members], node_weight[members]
     total = np.cumsum(weight)
     first = np.flatnonzero(first_of_run(wanted))
     run = np.diff(first, append=len(members))

@@ -8,15 +8,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from .. import _version
+from ..edges import Edges
 from ..errors import explain
-from ..graph_input import Edges, to_edges
+from ..graph_input import to_edges
+from ..mapped import mapped_file
 from . import cache
 from .contract import check_num_parts, fill_empty_parts, to_perm_and_ptr
 from .kaminpar_backend import kaminpar_parts, kaminpar_version
 from .label_propagation_backend import label_propagation_parts
+from .ldg_backend import ldg_parts
 from .metis_backend import metis_parts, metis_version
 from .quality import quality_of
 from .random_backend import random_parts
@@ -28,6 +33,7 @@ class _Backend(NamedTuple):
     parts: Callable[..., Ints]
     version: Callable[[str], str]
     defaults: dict[str, Any] = {}
+    streams: bool = False  # takes the folder of a mapped graph, to keep its own files there
 
 
 def _own_version(who: str) -> str:
@@ -38,6 +44,7 @@ _BACKENDS = {
     'metis': _Backend('METIS', metis_parts, metis_version, {'recursive': False}),
     'kaminpar': _Backend('KaMinPar', kaminpar_parts, kaminpar_version, {'num_threads': 1}),
     'lp': _Backend('label propagation', label_propagation_parts, _own_version),
+    'ldg': _Backend('streamed LDG', ldg_parts, _own_version, {'clusters': True}, streams=True),
     'random': _Backend('a random partition', random_parts, _own_version),
 }
 
@@ -50,6 +57,14 @@ def available_methods() -> list[str]:
         for name in _BACKENDS
         if name not in wheels or importlib.util.find_spec(wheels[name]) is not None
     ]
+
+
+def best_method(graph: Any) -> str:
+    """What ``method='auto'`` is for a graph."""
+    matrix = graph.get('adj_t') if isinstance(graph, Data) else graph
+    is_csr = isinstance(matrix, Tensor) and matrix.layout == torch.sparse_csr
+    mapped = is_csr and mapped_file(matrix.col_indices()) is not None
+    return 'ldg' if mapped else available_methods()[0]
 
 
 def partition(
@@ -66,7 +81,12 @@ def partition(
     """Cut a graph into parts of about equal size with few edges between them.
 
     Direction, self-loops, duplicates and weights of edges play no role. The same arguments give
-    the same result, on every call.
+    the same result, on every call, wherever the graph lies.
+
+    What they take in memory, for each of the two directions of an edge: METIS 97 bytes, KaMinPar
+    33 and 8 on the disk, label propagation 105 (measured with 9 million of them), and
+    before that all of them 16 for each edge, which are on the disk if the graph is. LDG takes
+    nothing for edges of a mapped graph.
 
     Args:
         graph: :class:`~torch_geometric.data.Data`, ``edge_index`` ``(2, E)`` with
@@ -74,7 +94,9 @@ def partition(
             ``SparseTensor`` (rows are targets).
         num_parts: Number of parts, ``1 <= num_parts <= N``. None of them stays empty.
         method: ``'metis'``, ``'kaminpar'``, ``'lp'`` (multilevel label propagation in numpy),
-            ``'random'``, or ``'auto'``: the first of these that is installed.
+            ``'ldg'`` (in blocks, for graphs larger than memory), ``'random'``, or ``'auto'``:
+            the first of these that is installed, but ``'ldg'`` for a graph that is mapped from
+            a file.
         log: Print one line with the time it took and the partition's quality.
         num_nodes: Number of nodes ``N``, needed for a plain ``edge_index``.
         seed: Seed of the partitioner.
@@ -82,7 +104,8 @@ def partition(
             of the graph's edges, the settings and the partitioner's version; one that is
             damaged is built anew.
         **options: ``recursive`` for METIS, ``num_threads`` for KaMinPar, see :func:`metis` and
-            :func:`kaminpar`; left aside where ``'auto'`` picks another partitioner.
+            :func:`kaminpar`, ``clusters`` for LDG, see :func:`ldg`; left aside where ``'auto'``
+            picks another partitioner.
 
     Returns:
         ``perm`` ``(N,)`` and ``ptr`` ``(num_parts + 1,)``, int64 on the CPU: the nodes of part
@@ -96,7 +119,7 @@ def partition(
         ImportError: If the wheel of the chosen method is not installed.
     """
     if method == 'auto':
-        method = available_methods()[0]
+        method = best_method(graph)
         of_others = {name for backend in _BACKENDS.values() for name in backend.defaults}
         of_others -= _BACKENDS[method].defaults.keys()
         options = {name: value for name, value in options.items() if name not in of_others}
@@ -192,6 +215,35 @@ def label_propagation(
     than 5% above the mean. Arguments and result are those of :func:`partition`.
     """
     return _run('label_propagation', graph, num_parts, 'lp', log, num_nodes, seed, cache_dir, {})
+
+
+def ldg(
+    graph: Any,
+    num_parts: int,
+    log: bool = True,
+    num_nodes: int | None = None,
+    seed: int = 0,
+    cache_dir: str | os.PathLike[str] | None = None,
+    clusters: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Partition in blocks of nodes: :func:`partition` with ``method='ldg'``.
+
+    For graphs larger than memory: of a mapped one, some 70 bytes per node and 100 MB are kept
+    there, everything else in files. Clusters are grown by label propagation with labels alone in
+    memory (Akhremtsev, Sanders and Schulz, ALENEX 2015), placed by linear deterministic greedy
+    (Stanton and Kliot, KDD 2012), restreamed (Nishimura and Ugander, KDD 2013), and refined by
+    label propagation. All nodes of a block are decided on at once, where the papers decide one
+    after the other. No part gets more than 5% above the mean (rounded up).
+
+    Args:
+        graph, num_parts, log, num_nodes, seed, cache_dir: As in :func:`partition`.
+        clusters: ``False``: restreamed LDG of single nodes, as in the papers. It cuts more.
+
+    Returns:
+        ``perm`` ``(N,)`` and ``ptr`` ``(num_parts + 1,)``.
+    """
+    options = {'clusters': bool(clusters)}
+    return _run('ldg', graph, num_parts, 'ldg', log, num_nodes, seed, cache_dir, options)
 
 
 def random_partition(
@@ -294,7 +346,9 @@ def _compute(
     elif num_parts == edges.num_nodes:
         part = np.arange(num_parts)
     else:
-        part = backend.parts(simplify(edges), num_parts, seed, **options)
+        folder = edges.folder
+        extra = {'folder': folder} if backend.streams else {}
+        part = backend.parts(simplify(edges, folder), num_parts, seed, **options, **extra)
     return to_perm_and_ptr(fill_empty_parts(part, num_parts), num_parts)
 
 

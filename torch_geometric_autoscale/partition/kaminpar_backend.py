@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..edges import spans
 from ..errors import missing_package
 from .simple_graph import Ints, SimpleGraph
 
@@ -47,4 +48,5 @@ def _write_parhip(graph: SimpleGraph, path: Path) -> None:
     with path.open('wb') as file:
         header.tofile(file)
         (graph.indptr * 8 + first_neighbour).astype('<u8').tofile(file)
-        graph.indices.astype('<u8').tofile(file)
+        for start, stop in spans(len(graph.indices)):
+            (graph.indices[start:stop].astype('<u8')).tofile(file)

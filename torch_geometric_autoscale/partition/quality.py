@@ -1,12 +1,16 @@
 """How good a partition is for training with histories."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..graph_input import Edges, to_edges
+from ..bucket_sort import BucketSort
+from ..edges import Edges
+from ..graph_input import to_edges
 from .contract import check_perm, check_ptr
 
 
@@ -66,14 +70,36 @@ def quality_of(edges: Edges, perm: Tensor, ptr: Tensor) -> PartitionQuality:
     part = torch.empty(edges.num_nodes, dtype=torch.long)
     part[perm.cpu()] = torch.arange(size.numel()).repeat_interleave(size)
 
-    source, target = edges.edge_index.cpu()
-    part_of_target = part[target]
-    cut = part[source] != part_of_target
-    num_proper = int((source != target).sum())
-    pulled = (part_of_target[cut] * edges.num_nodes + source[cut]).sort().values
-    num_halo = int((pulled.diff() != 0).sum()) + int(pulled.numel() > 0)
+    num_proper = 0
+    num_cut = torch.zeros_like(size)  # edges into each part
+    for source, target in edges.pieces():
+        num_proper += int((source != target).sum())
+        num_cut += torch.bincount(_pulled(part, source, target)[0], minlength=size.numel())
     return PartitionQuality(
-        edge_cut=int(cut.sum()) / max(num_proper, 1),
-        halo_per_batch_node=num_halo / edges.num_nodes,
+        edge_cut=int(num_cut.sum()) / max(num_proper, 1),
+        halo_per_batch_node=_num_halo(edges, part, num_cut) / edges.num_nodes,
         balance=int(size.max()) * size.numel() / edges.num_nodes,
     )
+
+
+def _num_halo(edges: Edges, part: Tensor, num_cut: Tensor) -> int:
+    """Distinct pairs of a part and a node outside with an edge into it."""
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for source, target in edges.pieces():
+            parts, nodes = _pulled(part, source, target)
+            yield parts.numpy(), nodes.long().numpy()
+
+    found = 0
+    in_order = BucketSort('partition_quality', num_cut, pairs, edges.folder)
+    for _, _, parts, nodes in in_order.buckets():
+        changes = (parts[1:] != parts[:-1]) | (nodes[1:] != nodes[:-1])
+        found += int(changes.sum()) + (len(nodes) > 0)
+    return found
+
+
+def _pulled(part: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """For every edge between parts, the part it leads into and the node it comes from."""
+    into = part[target]
+    cut = part[source] != into
+    return into[cut], source[cut]

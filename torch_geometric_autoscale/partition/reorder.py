@@ -1,7 +1,10 @@
 """``permute``: a graph renumbered so that the nodes of a part are neighbours in memory."""
 
 import copy
+import os
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +14,23 @@ from torch_geometric import EdgeIndex
 from torch_geometric.data import Batch, Data
 
 from ..errors import explain
+from ..graph_folder import load_graph
 from ..graph_input import is_sparse_matrix, is_sparse_tensor, to_edges
 from .contract import check_perm
 from .matrices import permute_matrix
+from .rewrite import write_permuted
 
 _EDGE_KEYS = {'edge_index', 'edge_attr', 'edge_weight', 'edge_type'}
 
 
-def permute(data: Data, perm: Tensor, log: bool = True) -> Data:
+def permute(
+    data: Data,
+    perm: Tensor,
+    log: bool = True,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Data:
     """Renumber the nodes of ``data``: new node ``i`` is old node ``perm[i]``.
 
     Node-level attributes and masks follow the nodes. Edges are sorted by their new target, those
@@ -35,13 +47,18 @@ def permute(data: Data, perm: Tensor, log: bool = True) -> Data:
             :class:`~torch_geometric.data.Data` without ``ptr``, as its graphs may mix.
         perm: ``(N,)`` permutation, e.g. of :func:`metis`.
         log: Print one line when done.
+        out: Write the new graph to this graph folder, block by block, and map it: for graphs
+            larger than memory. ``perm`` is kept in the folder.
+        overwrite: Whether a graph folder at ``out`` may be replaced.
 
     Returns:
-        A new graph on the device of the old one.
+        A new graph on the device of the old one; with ``out`` one over the mapped files, whose
+        structure is its ``adj_t``.
 
     Raises:
         TypeError: If ``data`` is no homogeneous :class:`~torch_geometric.data.Data`, or ``perm``
-            no tensor of integers.
+            no tensor of integers; with ``out``, if an attribute is nothing that a folder can hold.
+        OSError: With ``out``, if it exists, or the disk has not enough room. Nothing is left then.
         ValueError: If ``perm`` is no permutation of the nodes, ids are out of range, or an
             attribute could be node-level as well as edge-level.
     """
@@ -59,11 +76,40 @@ def permute(data: Data, perm: Tensor, log: bool = True) -> Data:
     view = _view(data)
     num_nodes = _check_graph(view, who)
     perm = check_perm(perm, num_nodes, who)
+    levels = {key: _level(view, key, num_nodes, who) for key in list(view.keys())}
+    if out is None:
+        result = _renumbered(view, levels, perm, who)
+    else:
+        _write(view, levels, perm, Path(out), {'perm': perm}, {}, overwrite)
+        result = load_graph(out)
+    if log:
+        seconds = time.perf_counter() - started
+        print(f'Permuting {num_nodes:,} nodes and {view.num_edges:,} edges... {seconds:.1f} s')
+    return result
+
+
+def permute_to_folder(
+    data: Data, perm: Tensor, path: Path, extra: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """:func:`permute` with ``out``, for a ``perm`` that is right; an older folder is replaced.
+
+    Args:
+        data, perm: As in :func:`permute`.
+        path: The folder to make.
+        extra: Further arrays to keep there.
+        metadata: Texts to keep there.
+    """
+    view = _view(data)
+    levels = {key: _level(view, key, perm.numel(), 'permute') for key in list(view.keys())}
+    _write(view, levels, perm, path, extra, metadata, overwrite=True)
+
+
+def _renumbered(view: Data, levels: Mapping[str, str], perm: Tensor, who: str) -> Data:
+    num_nodes = perm.numel()
     inverse = torch.empty_like(perm)
     inverse[perm] = torch.arange(num_nodes, device=perm.device)
 
-    out = _view(data)
-    levels = {key: _level(view, key, num_nodes, who) for key in list(view.keys())}
+    out = _view(view)
     orders: dict[str, Tensor] = {}
     for key, level in levels.items():
         if level == 'matrix':
@@ -85,10 +131,38 @@ def permute(data: Data, perm: Tensor, log: bool = True) -> Data:
             out[key] = view[key].index_select(-2, there).index_select(-1, there)
         if level != 'matrix' and key != 'edge_index' and _holds_node_ids(view, key, num_nodes):
             out[key] = _renumber(out[key], inverse, key, who)
-    if log:
-        seconds = time.perf_counter() - started
-        print(f'Permuting {num_nodes:,} nodes and {view.num_edges:,} edges... {seconds:.1f} s')
     return out
+
+
+def _write(
+    data: Data,
+    levels: Mapping[str, str],
+    perm: Tensor,
+    path: Path,
+    extra: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    overwrite: bool = False,
+) -> None:
+    who = 'permute'
+    matrices = [key for key, level in levels.items() if level in ('matrix', 'dense matrix')]
+    others = {
+        key: level
+        for key, level in levels.items()
+        if key not in (*matrices, 'edge_index', 'edge_weight', 'num_nodes')
+    }
+    ids = [key for key in others if _holds_node_ids(data, key, perm.numel())]
+    one_adjacency = ('edge_index' in levels) + len(matrices) == 1
+    if ids or not one_adjacency:
+        raise TypeError(
+            explain(
+                who,
+                "with 'out', a graph must have one adjacency, and no attributes that hold node ids",
+                ', '.join(ids or [*matrices, *({'edge_index'} & levels.keys())]),
+                "Leave the others out, or permute in memory, without 'out'.",
+            )
+        )
+    edges = to_edges(data, who=who)
+    write_permuted(data, edges, others, perm.cpu(), path, extra, metadata, overwrite)
 
 
 def _view(data: Data) -> Data:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import explain
+from ..files import new_folders_synced, reason_of, remove_file, remove_parts
 from .container import DamagedFile, LaterVersion, read_container, write_container
-from .files import new_folders_synced, reason_of, remove_file, remove_parts
 from .run_lock import lock_folder
 
 KIND = 'state of a training'

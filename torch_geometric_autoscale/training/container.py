@@ -29,7 +29,8 @@ from torch import Tensor
 
 from .. import _version
 from ..errors import explain
-from .files import write_atomically
+from ..files import write_atomically
+from ..progress import ProgressBar, progress
 from .tree import decode, encode
 
 MAGIC = b'PYGASCKP'
@@ -96,8 +97,9 @@ def _write(file: BinaryIO, kind: str, tree: Any, tensors: list[Tensor]) -> None:
     }  # fmt: skip
     start = PREAMBLE.size + len(_header_bytes(header))
     file.seek(start)
-    for tensor, entry in zip(tensors, entries, strict=True):
-        entry['crc32'] = _write_tensor(file, tensor)
+    with _bytes_done(f'Saving a {kind}', end) as bar:
+        for tensor, entry in zip(tensors, entries, strict=True):
+            entry['crc32'] = _write_tensor(file, tensor, bar)
     text = _header_bytes(header)  # as long as before: a checksum has eight digits
     fields = (MAGIC, FORMAT_VERSION, len(text), start + end, hashlib.sha256(text).digest())
     preamble = PREAMBLE.pack(*fields, 0)[:-4]
@@ -114,7 +116,7 @@ def _padded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _write_tensor(file: BinaryIO, tensor: Tensor) -> str:
+def _write_tensor(file: BinaryIO, tensor: Tensor, bar: ProgressBar) -> str:
     """Write the bytes of a tensor, filled up with zeros; returns their checksum."""
     content = raw_bytes(tensor)
     checksum = 0
@@ -122,9 +124,14 @@ def _write_tensor(file: BinaryIO, tensor: Tensor) -> str:
         piece = content[start : start + PIECE]
         checksum = zlib.crc32(piece, checksum)
         file.write(piece)
+        bar.update(len(piece))
     padding = bytes(_padded(len(content)) - len(content))
     file.write(padding)
     return f'{zlib.crc32(padding, checksum):08x}'
+
+
+def _bytes_done(what: str, total: int) -> ProgressBar:
+    return progress(what, total, 'B', unit_scale=True, unit_divisor=1024)
 
 
 def raw_bytes(tensor: Tensor) -> memoryview:
@@ -212,10 +219,12 @@ def _read_content(
         raise _Damage(f'a {header["kind"]}')
     if header['byteorder'] != sys.byteorder:
         raise _Damage(f'a file of a {header["byteorder"]}-endian machine')
-    tensors = [
-        _read_tensor(file, entry, start, f'tensor {i} of {len(header["tensors"])}', mapped)
-        for i, entry in enumerate(header['tensors'])
-    ]
+    size = sum(entry['size'] for entry in header['tensors'])
+    with _bytes_done(f'Reading a {kind}', size) as bar:
+        tensors = [
+            _read_tensor(file, entry, start, f'tensor {i} of {len(header["tensors"])}', mapped, bar)
+            for i, entry in enumerate(header['tensors'])
+        ]
     content = decode(header['content'], tensors)
     if not isinstance(content, dict):
         raise TypeError
@@ -223,7 +232,12 @@ def _read_content(
 
 
 def _read_tensor(
-    file: BinaryIO, entry: dict[str, Any], start: int, name: str, mapped: bool
+    file: BinaryIO,
+    entry: dict[str, Any],
+    start: int,
+    name: str,
+    mapped: bool,
+    bar: ProgressBar,
 ) -> Tensor:
     dtype, shape, size = _DTYPES[entry['dtype']], entry['shape'], entry['size']
     length = math.prod(shape) * dtype.itemsize
@@ -246,6 +260,7 @@ def _read_tensor(
         if file.readinto(piece) != count:  # type: ignore[attr-defined]
             raise _Damage(f'a file that ends within {name}')
         checksum = zlib.crc32(piece, checksum)
+        bar.update(count)
     if f'{checksum:08x}' != entry['crc32']:
         raise _Damage(f'a file whose {name} is damaged')
     if length == 0:

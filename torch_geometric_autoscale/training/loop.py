@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from ..batch import SubgraphBatch
+from ..error_meter import measuring
 from ..errors import explain
-from ..history import move_histories
+from ..history import move_histories, summarize
 from ..loader import EvalSubgraphLoader, SubgraphLoader
+from ..progress import phase, quiet
 from ..scalable import ScalableGNN
+from ..staleness import Staleness, histories_of
 from .epoch_order import EpochOrder
 from .interrupts import StopRequest, leave_ctrl_c_to_parent
+from .log_file import LogFile
 from .objective import (
     SPLITS,
     build_optimizer,
@@ -24,12 +29,13 @@ from .objective import (
     micro_f1_by_split,
 )
 from .reporter import Reporter
-from .results import Epoch, Position, Run
+from .results import Epoch, Position, Run, shortened
 from .run_state import Training, identity_of
 from .saver import Saver
 from .schedule import learning_rate_factor
 from .settings import TrainSettings
 from .step_memory import step_peak_bytes
+from .tensorboard import Scalars
 
 Evaluate = Callable[[ScalableGNN, Tensor], Mapping[str, float]]
 
@@ -44,6 +50,8 @@ def train(
     resume: bool = False,
     device: torch.device | str | None = None,
     log: bool = True,
+    log_file: LogFile | str | Path | None = None,
+    tensorboard: str | Path | None = None,
     loss_fn: Callable[[Tensor, Tensor], Tensor] = classification_loss,
     evaluate: Evaluate | None = None,
 ) -> Run:
@@ -68,7 +76,10 @@ def train(
         resume: Go on from the folder's newest state, or begin where it has none. A finished
             training is brought back as it ended.
         device: Where to compute (default: where the model's parameters are).
-        log: Show a progress bar, or, where the output is no terminal, a line now and then.
+        log: Show progress bars, or, where the output is no terminal, a line now and then. Without,
+            nothing is printed whatever the training calls.
+        log_file: File to append a line to for every epoch, with the time of day.
+        tensorboard: Folder for the scalars of every epoch, see :class:`Scalars`.
         loss_fn: Mean loss of rows ``(B, C)`` against their labels. What a model's ``forward``
             returns besides its output is added to it, as regularisation.
         evaluate: Scores in percent of ``'train'``, ``'val'`` and ``'test'``, from the model and
@@ -80,7 +91,9 @@ def train(
             diverges; if there are checkpoints and ``resume`` is not set; if they are of another
             model, graph, partition, loss or of other settings than ``max_seconds``, damaged, or
             of a later version.
-        OSError: If the folder cannot be written to, or another process trains in it.
+        OSError: If the folder cannot be written to, or another process trains in it; if the log
+            file or the folder for TensorBoard cannot be written to.
+        ImportError: If TensorBoard is wanted and not installed.
     """
     check_data(data, SPLITS if evaluate is None else SPLITS[:1])
     if not isinstance(model, ScalableGNN):
@@ -95,17 +108,28 @@ def train(
         )  # fmt: skip
     if device is not None:
         model.to(device)
-    with Saver(checkpoints, settings.checkpoint_every) as saver:
+    with ExitStack() as stack:
+        if not log:
+            stack.enter_context(quiet())
+        if log_file is not None and not isinstance(log_file, LogFile):
+            log_file = LogFile(log_file)
+            stack.callback(log_file.close)
+        scalars = None if tensorboard is None else Scalars(tensorboard)
+        saver = stack.enter_context(Saver(checkpoints, settings.checkpoint_every))
         if not resume and saver.folder is not None and saver.folder.checkpoints():
             raise ValueError(
                 explain('train', "'checkpoints' must name a folder without any, to begin anew",
                         f"'{saver.folder.path}', which holds some",
                         'Pass resume=True to go on from them, or another folder.')
             )  # fmt: skip
-        if settings.history_tier is not None:
-            move_histories(model, settings.history_tier, checkpoints)
-        trainer = _Trainer(model, data, ptr, settings, loss_fn, saver, evaluate)
-        return trainer.run(Reporter(settings, log))
+        tier, dtype, cache = (
+            settings.history_tier, settings.history_dtype, settings.history_cache
+        )  # fmt: skip
+        if (tier, dtype, cache) != (None, 'auto', None):
+            move_histories(model, tier, checkpoints, dtype=dtype, cache=cache)
+        with phase('Preparing the graph'):
+            trainer = _Trainer(model, data, ptr, settings, loss_fn, saver, evaluate)
+        return trainer.run(Reporter(settings, log, log_file, scalars))
 
 
 class _Trainer:
@@ -131,14 +155,16 @@ class _Trainer:
         torch.manual_seed(settings.seed)
         if settings.mode == 'full':
             self.loader: SubgraphLoader = EvalSubgraphLoader(
-                data, ptr, batch_size=ptr.numel() - 1, log=False, input_nodes=data.train_mask
-            )
+                data, ptr, batch_size=ptr.numel() - 1, log=False, input_nodes=data.train_mask,
+                keep_first_propagation=settings.keep_first_propagation,
+            )  # fmt: skip
             self.batch = next(self.loader.sweep()).to(self.device)
         else:
             self.loader = SubgraphLoader(
                 data, ptr, batch_size=settings.batch_size, sampler=self.order, log=False,
                 num_workers=settings.num_workers, persistent_workers=settings.num_workers > 0,
                 input_nodes=data.train_mask, drop_unlabelled=settings.drop_unlabelled,
+                keep_first_propagation=settings.keep_first_propagation,
                 generator=torch.Generator(), worker_init_fn=leave_ctrl_c_to_parent,
             )  # fmt: skip
             self.order.size = len(self.loader.dataset)  # type: ignore[arg-type]
@@ -150,6 +176,7 @@ class _Trainer:
                              {'loss_fn': loss_fn, 'evaluate': evaluate}),
             Run(settings.mode, settings.seed, settings, fingerprint=fingerprint),
             Position(Epoch(1)),
+            staleness=None if self.batch is not None else Staleness(model),
         )  # fmt: skip
 
     # One run #####################################################################
@@ -158,8 +185,9 @@ class _Trainer:
         run = self.training.run
         with StopRequest() as stop, reporter:
             self._begin(reporter)
+            reporter.begins(run)
             while not stop.requested and (self._is_in_an_epoch or not self._is_over(run)):
-                self._train_epoch(stop)
+                self._train_epoch(stop, reporter)
                 if not stop.requested:
                     self._end_epoch(reporter)
             if self.is_unsaved:
@@ -170,6 +198,7 @@ class _Trainer:
             if self.training.best_weights is not None:
                 self._restore(self.training.best_weights)
         position = self.training.position
+        run.histories = summarize(self.model)
         run.halo_per_batch_node = position.halo / max(position.rows, 1)
         return run
 
@@ -183,7 +212,8 @@ class _Trainer:
             self._evaluate_if_over()
             return
         if self.settings.measure_memory:
-            self.training.run.step_peak_bytes = self._step_peak_bytes()
+            with phase('Measuring the memory of a step'):
+                self.training.run.step_peak_bytes = self._step_peak_bytes()
         self.started = time.perf_counter()
         if self.settings.mode == 'gas' and self.settings.refresh != 'never':
             self.model.refresh(self.loader)
@@ -205,12 +235,13 @@ class _Trainer:
         epoch, self.is_unsaved = position.epoch, True
         epoch.loss = position.loss / position.labelled if position.labelled else None
         epoch.elapsed = time.perf_counter() - self.started
+        self._note_ages(epoch)
         run.epochs.append(epoch)
         if epoch.epoch % self.settings.eval_every == 0 or self._is_over(run):
             self._evaluate(epoch)
         elif self._refreshes_after(epoch):
             begun = time.perf_counter()
-            self.model.refresh(self.loader)
+            self._measured(epoch, lambda: self.model.refresh(self.loader))
             epoch.eval_seconds = time.perf_counter() - begun
             epoch.elapsed = time.perf_counter() - self.started
         self.training.position = position.next_epoch()
@@ -219,12 +250,29 @@ class _Trainer:
     def _evaluate(self, epoch: Epoch) -> None:
         run, begun = self.training.run, time.perf_counter()
         refreshes = self.settings.refresh == 'evaluation' or self._refreshes_after(epoch)
-        scores = self.evaluate(self.model, self._exact_logits(refreshes))
+        logits = self._measured(epoch, lambda: self._exact_logits(refreshes))
+        scores = self.evaluate(self.model, logits)
         epoch.train, epoch.val, epoch.test = scores['train'], scores['val'], scores['test']
         epoch.eval_seconds = time.perf_counter() - begun
         if run.best is None or scores['val'] > (run.best.val or 0.0):
             run.best, self.training.best_weights = epoch, self._weights()
         epoch.elapsed = time.perf_counter() - self.started
+
+    def _note_ages(self, epoch: Epoch) -> None:
+        """Note how old the rows were that the epoch's batches have pulled."""
+        staleness = self.training.staleness
+        if staleness is not None:
+            epoch.ages = shortened(staleness.ages())
+            staleness.begin()
+
+    def _measured(self, epoch: Epoch, infer: Callable[[], Tensor]) -> Tensor:
+        """What an exact inference gives; where wanted, it measures the histories on its way."""
+        if not self.settings.measure_error or self.batch is not None:
+            return infer()
+        with measuring() as meter:
+            out = infer()
+        epoch.errors = meter.errors(histories_of('train', self.model)) or None
+        return out
 
     def _refreshes_after(self, epoch: Epoch) -> bool:
         """Whether the histories are due, whether or not the epoch is evaluated."""
@@ -237,6 +285,7 @@ class _Trainer:
         if position.batches:  # then an unfinished epoch is one after all
             position.epoch.loss = position.loss / position.labelled if position.labelled else None
             position.epoch.elapsed = time.perf_counter() - self.started
+            self._note_ages(position.epoch)
             run.epochs.append(position.epoch)
         if run.epochs:
             self._evaluate(run.epochs[-1])
@@ -253,7 +302,7 @@ class _Trainer:
         enough = settings.epochs is not None and len(run.epochs) >= settings.epochs
         return enough or (settings.max_seconds is not None and run.seconds >= settings.max_seconds)
 
-    def _train_epoch(self, stop: StopRequest) -> None:
+    def _train_epoch(self, stop: StopRequest, reporter: Reporter) -> None:
         """Take the steps of the epoch at hand that are still to be taken."""
         position, max_steps = self.training.position, self.settings.max_steps
         epoch = position.epoch
@@ -273,12 +322,15 @@ class _Trainer:
                 loss = self._forward_backward(self.model, batch, clear=True)
                 self._follow_schedule(epoch)
                 self.optimizer.step()
+                if self.training.staleness is not None:
+                    self.training.staleness.step()
                 position.loss += float(loss.double()) * num_labelled
                 position.labelled += num_labelled
                 epoch.steps += 1
             position.batches += 1
             self.is_unsaved = True
             epoch.seconds += time.perf_counter() - begun
+            reporter.batch(epoch, self._share_of_epoch, time.perf_counter() - self.started)
             if stop.requested:
                 break
             if self.saver.is_due_after_batch():
@@ -286,6 +338,15 @@ class _Trainer:
             if epoch.steps == max_steps:
                 break
             begun = time.perf_counter()
+
+    @property
+    def _share_of_epoch(self) -> float:
+        """How much of the epoch at hand is done."""
+        if self.batch is not None:
+            return 1.0
+        position, max_steps = self.training.position, self.settings.max_steps
+        share = position.batches / max(len(self.loader), 1)
+        return share if max_steps is None else max(share, position.epoch.steps / max_steps)
 
     def _follow_schedule(self, epoch: Epoch) -> None:
         settings = self.settings

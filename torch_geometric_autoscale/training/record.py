@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from ..files import write_json
 from ..partition import PartitionQuality
-from .files import write_json
 from .machine import machine, versions
 from .results import Run
 

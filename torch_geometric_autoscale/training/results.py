@@ -1,9 +1,13 @@
 """What a training run leaves behind, in plain numbers."""
 
+import math
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..error_meter import HistoryError
+from ..staleness import Ages
 from .settings import TrainSettings
 
 
@@ -21,6 +25,10 @@ class Epoch:
         checkpoint_seconds: Saving checkpoints in the midst of it.
         elapsed: Seconds of training since its start, at the end of this epoch.
         train, val, test: Exact micro F1 in percent, where this epoch was evaluated.
+        ages: Ages of the rows that its batches have pulled, one entry for each history, or a single
+            one that holds for all; ``None`` without histories.
+        errors: How far each history was off at the end of the epoch, before it was refreshed,
+            where that was measured.
     """
 
     epoch: int
@@ -34,6 +42,42 @@ class Epoch:
     train: float | None = None
     val: float | None = None
     test: float | None = None
+    ages: list[Ages] | None = None
+    errors: list[HistoryError] | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> 'Epoch':
+        """The epoch that :meth:`to_dict` told of."""
+        ages, errors = values.get('ages'), values.get('errors')
+        return cls(**{
+            **values,
+            'ages': None if ages is None else [Ages(**entry) for entry in ages],
+            'errors': None if errors is None else [
+                HistoryError(**{k: math.nan if v is None else v for k, v in entry.items()})
+                for entry in errors
+            ],
+        })  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """In plain containers, with ``None`` for what is not finite."""
+        values = asdict(self)
+        for entry in values['errors'] or ():
+            for name, error in entry.items():
+                entry[name] = error if math.isfinite(error) else None
+        return values
+
+    def ages_of(self, layer: int) -> Ages | None:
+        """Ages of the rows pulled from history ``layer``, counted from 0."""
+        if not self.ages:
+            return None
+        return self.ages[layer if len(self.ages) > 1 else 0]
+
+
+def shortened(ages: Sequence[Ages]) -> list[Ages] | None:
+    """Ages of all histories as an epoch keeps them: one entry where they agree."""
+    if not ages:
+        return None
+    return list(ages[:1] if len(set(ages)) == 1 else ages)
 
 
 @dataclass
@@ -75,6 +119,7 @@ class Run:
         halo_per_batch_node: Mean of halo rows over batch rows of the batches trained on.
         fingerprint: Of the graph that was trained on, in its permuted order.
         settings: What it was told.
+        histories: How its histories were kept, see :func:`summarize`.
     """
 
     mode: str
@@ -86,6 +131,7 @@ class Run:
     step_peak_bytes: int | None = None
     halo_per_batch_node: float = 0.0
     fingerprint: str = ''
+    histories: dict[str, Any] = field(default_factory=dict)
 
     @property
     def test(self) -> float | None:
@@ -128,6 +174,7 @@ class Run:
             'halo_per_batch_node': self.halo_per_batch_node,
             'skipped_batches': sum(epoch.skipped for epoch in self.epochs),
             'interrupted': self.interrupted,
+            'histories': self.histories,
             'settings': asdict(self.settings),
-            'epochs': [asdict(epoch) for epoch in self.epochs],
+            'epochs': [epoch.to_dict() for epoch in self.epochs],
         }

@@ -16,6 +16,8 @@ from torch_geometric.data import Data
 
 from ..errors import explain
 from ..history import History
+from ..sparse_rows import SparseRows
+from ..staleness import Staleness
 from .checkpoint_folder import CheckpointWarning
 from .container import raw_bytes
 from .random_state import random_state, set_random_state
@@ -23,8 +25,12 @@ from .results import Epoch, Position, Run
 from .settings import TrainSettings
 
 # Settings that change no number of a run but, for the last, where the clock ends it: that may come
-# from another training's measured time, which no two attempts share.
-FREE_SETTINGS = ('num_workers', 'history_tier', 'checkpoint_every', 'measure_memory', 'max_seconds')
+# from another training's measured time, which no two attempts share. The type of the histories is
+# checked with them.
+FREE_SETTINGS = (
+    'num_workers', 'history_tier', 'history_dtype', 'history_cache', 'checkpoint_every',
+    'measure_memory', 'measure_error', 'max_seconds',
+)  # fmt: skip
 
 LONGEST = 200  # characters of an option that are kept, besides a checksum
 
@@ -38,6 +44,7 @@ class Training:
         run, position: See :class:`Run` and :class:`Position`.
         best_weights: Parameters and buffers at the best epoch.
         elapsed: Seconds of training so far.
+        staleness: Follows the ages of the histories' rows, if there are any.
     """
 
     model: torch.nn.Module
@@ -48,6 +55,7 @@ class Training:
     position: Position
     best_weights: dict[str, Tensor] | None = None
     elapsed: float = 0.0
+    staleness: Staleness | None = None
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed training needs. Tensors are not copied: save it at once."""
@@ -66,12 +74,13 @@ class Training:
             'model': self.model.state_dict(),
             'optimizer': self.optimizer.state_dict(),
             'random': random_state(self.device),
-            'position': asdict(self.position),
-            'epochs': [asdict(epoch) for epoch in run.epochs],
+            'position': {**asdict(self.position), 'epoch': self.position.epoch.to_dict()},
+            'epochs': [epoch.to_dict() for epoch in run.epochs],
             'best_epoch': None if run.best is None else run.best.epoch,
             'best_weights': self.best_weights,
             'step_peak_bytes': run.step_peak_bytes,
             'elapsed': self.elapsed,
+            'staleness': None if self.staleness is None else self.staleness.state(),
         }
 
     def restore(self, state: Mapping[str, Any], path: Path) -> None:
@@ -90,15 +99,21 @@ class Training:
         self.model.load_state_dict(state['model'])
         self.optimizer.load_state_dict(copy.deepcopy(state['optimizer']))  # it takes tensors over
         run = self.run
-        run.epochs = [Epoch(**epoch) for epoch in state['epochs']]
+        run.epochs = [Epoch.from_dict(epoch) for epoch in state['epochs']]
         best = state['best_epoch']
         run.best = next((epoch for epoch in run.epochs if epoch.epoch == best), None)
         run.step_peak_bytes = state['step_peak_bytes']
         position = state['position']
-        self.position = Position(**{**position, 'epoch': Epoch(**position['epoch'])})
+        self.position = Position(**{**position, 'epoch': Epoch.from_dict(position['epoch'])})
         weights = state['best_weights']
         self.best_weights = None if weights is None else {k: w.clone() for k, w in weights.items()}
         self.elapsed = state['elapsed']
+        if self.staleness is not None:
+            kept = state.get('staleness')  # not there in states of an earlier version
+            if kept is None:
+                self.staleness = Staleness(self.model)
+            else:
+                self.staleness.load(kept)
         set_random_state(state['random'], self.device)
 
 
@@ -143,6 +158,9 @@ def identity_of(
 
 
 def _checksum(tensor: Tensor) -> str:
+    if isinstance(tensor, SparseRows):  # their dropout draws other numbers than that of dense rows
+        pieces = (tensor.pattern.crow, tensor.pattern.col, tensor.stored)
+        return f'sparse {tuple(tensor.shape)} {" ".join(map(_checksum, pieces))}'
     return f'{tuple(tensor.shape)} {zlib.crc32(raw_bytes(tensor)):08x}'
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..files import reason_of
 from .checkpoint_folder import CheckpointFolder, CheckpointWarning
-from .files import reason_of
 from .interval import Timer, parse_interval
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import explain
-from ..history.tiers import TIERS
+from ..history import DTYPES, TIERS
+from ..sizes import parse_size
 from .interval import parse_interval
 
 MODES = ('gas', 'full')
@@ -42,12 +43,19 @@ class TrainSettings:
             training nodes, so that the gradients of an epoch add up to that of the full loss.
         drop_unlabelled: Leave out partitions without a training node. Else a batch without any
             is run forward, so that its rows stay fresh, and takes no step.
-        history_tier: ``'ram'`` or ``'disk'``: bring the histories to this medium before training.
-            ``None``: leave them where they are.
+        history_tier: ``'ram'``, ``'pinned'``, ``'device'`` or ``'disk'``: bring the histories to
+            this medium before training. ``None``: leave them where they are.
+        history_dtype: ``'float64'``, ``'float32'``, ``'bfloat16'``, ``'float16'`` or ``'int8'``:
+            keep the histories in this type. ``'auto'``: in the one that they have.
+        history_cache: Bytes, or text such as ``'256MB'``, of the caches of all histories together,
+            see :func:`move_histories`.
         checkpoint_every: Interval between checkpoints: ``'30s'``, ``'5min'``, ``'1h'``,
             ``'100batches'``; ``None``: only at Ctrl-C and at the end. Without a folder for
             checkpoints there are none.
+        keep_first_propagation: As in :class:`SubgraphLoader`.
         measure_memory: Measure the peak memory of a step, on a copy, before training.
+        measure_error: Measure how far each history is off at every evaluation and refresh, before
+            it is made exact: in the same pass, for the price of reading the table once.
         seed: Seed of the order of batches and of dropout.
     """
 
@@ -67,8 +75,12 @@ class TrainSettings:
     loss_weighting: str = 'mean'
     drop_unlabelled: bool = False
     history_tier: str | None = None
+    history_dtype: str = 'auto'
+    history_cache: int | str | None = None
     checkpoint_every: str | float | None = '5min'
+    keep_first_propagation: bool = True
     measure_memory: bool = True
+    measure_error: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +89,9 @@ class TrainSettings:
         _check_choice('loss_weighting', self.loss_weighting, LOSS_WEIGHTINGS)
         if self.history_tier is not None:
             _check_choice('history_tier', self.history_tier, TIERS)
+        _check_choice('history_dtype', self.history_dtype, ('auto', *DTYPES))
+        if self.history_cache is not None:
+            parse_size('TrainSettings', 'history_cache', self.history_cache)
         parse_interval(self.checkpoint_every)
         if isinstance(self.refresh, str):
             _check_choice('refresh', self.refresh, REFRESHES)

@@ -51,14 +51,19 @@ def _peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 
 def peak_of_events(profiler: profile) -> int:
     """The largest running sum of a profile's allocations (positive) and releases (negative)."""
+    peak = current = 0
+    for change in memory_changes(profiler):
+        current += change
+        peak = max(peak, current)
+    return peak
+
+
+def memory_changes(profiler: profile) -> list[int]:
+    """A profile's allocations (positive) and releases (negative) on the CPU, in order of time."""
     result: Any = profiler.profiler.kineto_results  # type: ignore[union-attr]
     changes = [
         (event.start_ns(), event.nbytes())
         for event in result.events()
         if event.name() == '[memory]' and event.device_type() == torch.autograd.DeviceType.CPU
     ]
-    peak = current = 0
-    for _, change in sorted(changes, key=lambda entry: entry[0]):
-        current += change
-        peak = max(peak, current)
-    return peak
+    return [change for _, change in sorted(changes, key=lambda entry: entry[0])]

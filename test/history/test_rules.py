@@ -2,6 +2,8 @@
 
 import copy
 import io
+import itertools
+import pickle
 
 import pytest
 import torch
@@ -11,17 +13,11 @@ from hypothesis import strategies as st
 from torch_geometric_autoscale import History
 from torch_geometric_autoscale.history import TIERS
 
-ROWS = torch.tensor([[1.0, 2], [3, 4]])
+from .conftest import FILLED, filled
+from .kinds import KINDS, Kind
 
-
-@pytest.fixture(params=TIERS)
-def history(request) -> History:
-    history = History(4, 2, tier=request.param)
-    history.push(torch.arange(8.0).view(4, 2))
-    return history
-
-
-tiers = pytest.mark.parametrize('tier', TIERS)
+ROWS = torch.tensor([[5.0, -5], [0, 7]])  # every type keeps these as they are
+kinds = pytest.mark.parametrize('kind', KINDS, ids=str)
 
 
 def test_a_new_table_is_zero():
@@ -33,18 +29,22 @@ def test_a_new_table_is_zero():
 
 def test_rows_are_written_and_read_by_node_id(history):
     history.push(ROWS, torch.tensor([3, 0]))
-    assert history.pull(torch.tensor([0, 1, 3, 0])).tolist() == [[3, 4], [2, 3], [1, 2], [3, 4]]
+    assert history.pull(torch.tensor([0, 1, 3, 0])).tolist() == [[0, 7], [1, -1], [5, -5], [0, 7]]
+    assert history.pull().tolist() == [[0, 7], [1, -1], [2, 0], [5, -5]]
+    assert history.emb.tolist() == [[0, 7], [1, -1], [2, 0], [5, -5]]
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
-def test_ids_may_be_integers_of_any_width(history, dtype):
+def test_ids_may_be_integers_of_any_width(any_history, dtype):
+    history = any_history
     history.push(ROWS, torch.tensor([3, 0], dtype=dtype))
-    assert history.pull(torch.tensor([3], dtype=dtype)).tolist() == [[1, 2]]
+    assert history.pull(torch.tensor([3], dtype=dtype)).tolist() == [[5, -5]]
 
 
 def test_without_ids_all_rows_are_meant(history):
     history.push(torch.ones(4, 2))
     assert history.pull().tolist() == [[1, 1]] * 4
+    assert history.pull(torch.tensor([1, 0, 3])).tolist() == [[1, 1]] * 3
 
 
 def test_chunks_are_written_to_their_places(history):
@@ -52,7 +52,8 @@ def test_chunks_are_written_to_their_places(history):
         torch.tensor([[9.0, 9], [8, 8], [7, 7]]), offset=torch.tensor([2, 0]),
         count=torch.tensor([2, 1]),
     )  # fmt: skip
-    assert history.pull().tolist() == [[7, 7], [2, 3], [9, 9], [8, 8]]
+    assert history.pull().tolist() == [[7, 7], [1, -1], [9, 9], [8, 8]]
+    assert history.pull(torch.tensor([3, 2, 1])).tolist() == [[8, 8], [9, 9], [1, -1]]
 
 
 def test_empty_chunks_and_pushes_write_nothing(history):
@@ -64,28 +65,33 @@ def test_empty_chunks_and_pushes_write_nothing(history):
 
 
 def test_pulled_rows_are_a_copy_without_gradient(history):
-    rows = history.pull()
-    rows.zero_()
-    history.pull(torch.tensor([1])).zero_()
-    assert history.pull().sum() == 28
+    for ids in (None, torch.tensor([1, 3]), torch.tensor([0, 2])):
+        history.pull(ids).fill_(9)
+    assert torch.equal(history.pull(torch.arange(4)).float(), FILLED)
     x = ROWS.clone().requires_grad_()
     history.push(x * 2, torch.tensor([0, 1]))
     assert not history.pull().requires_grad
     with torch.no_grad():
         x.zero_()
-    assert history.pull(torch.tensor([0])).tolist() == [[2, 4]]
+    assert history.pull(torch.tensor([0])).tolist() == [[10, -10]]
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-@pytest.mark.parametrize('ids', [None, torch.tensor([2, 1])])
-def test_rows_can_be_read_into_a_tensor(history, dtype, ids):
-    n = 4 if ids is None else 2
-    out = torch.zeros(n, 4, dtype=dtype)[:, ::2]  # not contiguous
-    assert history.pull(ids, out=out) is out
-    assert out.tolist() == history.pull(ids).tolist()
-    part = torch.zeros(n + 1, 2, dtype=dtype)
-    history.pull(ids, out=part[1:])
-    assert part[1:].tolist() == out.tolist()
+def test_rows_can_be_read_into_a_tensor_of_any_type(history):
+    types = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+    for dtype, ids in itertools.product(types, (None, torch.tensor([2, 1]))):
+        expected = FILLED if ids is None else FILLED[ids]
+        out = torch.zeros(len(expected), 4, dtype=dtype)[:, ::2]  # not contiguous
+        assert history.pull(ids, out=out) is out
+        assert out.tolist() == expected.tolist()
+        part = torch.zeros(len(expected) + 1, 2, dtype=dtype)
+        history.pull(ids, out=part[1:])
+        assert part[1:].tolist() == expected.tolist()
+
+
+def test_rows_come_back_in_the_type_that_is_computed_with(history):
+    wide = torch.float64 if history.dtype == torch.float64 else torch.float32
+    for ids in (None, torch.tensor([2, 1])):
+        assert history.pull(ids).dtype == wide
 
 
 def test_reset_clears_rows_and_origin(history):
@@ -99,7 +105,8 @@ def test_reset_clears_rows_and_origin(history):
     assert history.pull().abs().sum() == 0
 
 
-def test_rows_of_another_graph_are_refused(history):
+def test_rows_of_another_graph_are_refused(any_history):
+    history = any_history
     history.belong_to('a' * 32)
     history.belong_to(None)
     with pytest.raises(
@@ -163,12 +170,15 @@ IDS = torch.tensor([0, 1])
         ({'x': ROWS, 'offset': IDS[0], 'count': IDS[1]}, TypeError, r"'offset' must be a vector"),
     ],
 )  # fmt: skip
-def test_a_push_that_does_not_fit_is_refused_and_changes_nothing(history, kwargs, error, message):
-    before = history.pull()
+def test_a_push_that_does_not_fit_is_refused_and_changes_nothing(
+    any_history, kwargs, error, message
+):
+    history = any_history
+    dtype = history.dtype
     with pytest.raises(error, match=f'History.push: .*{message}'):
         history.push(**kwargs)
-    assert torch.equal(history.pull(), before)
-    assert history.dtype == torch.float32
+    assert torch.equal(history.pull(), FILLED)
+    assert history.dtype == dtype
 
 
 @pytest.mark.parametrize(
@@ -186,7 +196,10 @@ def test_a_push_that_does_not_fit_is_refused_and_changes_nothing(history, kwargs
         ),
     ],
 )
-def test_a_pull_that_does_not_fit_is_refused_and_writes_nothing(history, kwargs, error, message):
+def test_a_pull_that_does_not_fit_is_refused_and_writes_nothing(
+    any_history, kwargs, error, message
+):
+    history = any_history
     with pytest.raises(error, match=f'History.pull: {message}'):
         history.pull(**kwargs)
     assert (kwargs.get('out', torch.ones(1)) == 1).all()
@@ -198,7 +211,9 @@ def test_a_pull_that_does_not_fit_is_refused_and_writes_nothing(history, kwargs,
         ((-1, 2), r"'num_embeddings' must be a whole number, not negative \(got -1\)"),
         ((4, 2.0), r"'embedding_dim' must be a whole number, not negative \(got 2.0\)"),
         ((True, 2), r"'num_embeddings' must be a whole number, not negative \(got True\)"),
-        ((4, 2, None, torch.int64), r"'dtype' must be a floating-point type \(got torch.int64\)"),
+        ((4, 2, None, torch.int64), r'must be one of auto, float64, .*, int8 \(got torch.int64\)'),
+        ((4, 2, None, 'int4'), r"'dtype' must be one of auto, .*, int8 \(got 'int4'\)"),
+        ((4, 2, None, 8), r"'dtype' must be one of auto, .*, int8 \(got 8\)"),
     ],
 )
 def test_a_table_of_no_size_or_type_is_refused(args, message):
@@ -208,36 +223,31 @@ def test_a_table_of_no_size_or_type_is_refused(args, message):
 
 # Types ###########################################################################
 
+of_no_type = pytest.mark.parametrize('kind', [k for k in KINDS if k.dtype == 'auto'], ids=str)
 
-@tiers
-def test_a_table_widens_with_what_is_pushed(tier):
-    history = History(2, 1, tier=tier)
+
+@of_no_type
+def test_a_table_widens_with_what_is_pushed(kind):
+    history = kind.make(2, 1)
     third = torch.full((1, 1), 1 / 3, dtype=torch.float64)
     history.push(torch.ones(1, 1, dtype=torch.bfloat16), torch.tensor([1]))
     assert history.dtype == torch.float32
+    history.pull(torch.tensor([1]))
     history.push(third, torch.tensor([0]))
     assert history.pull().tolist() == [[1 / 3], [1]]
     history.push(third.float(), offset=torch.tensor([0]), count=torch.tensor([1]))
     assert history.dtype == torch.float64
+    assert history.pull(torch.tensor([1, 0])).tolist() == [[1], [float(third.float())]]
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@tiers
-def test_a_chosen_type_stays(dtype, tier):
-    history = History(2, 2, dtype=dtype, tier=tier)
-    for dtype_of_rows in (torch.float16, torch.float32, torch.float64):
-        history.push((ROWS.double() / 3).to(dtype_of_rows))
-        assert history.dtype == dtype
-    assert history.pull().tolist() == (ROWS.double() / 3).to(dtype).tolist()
-
-
-@tiers
-def test_a_table_widened_while_inferring_serves_training(tier):
-    history = History(2, 2, tier=tier)
+@of_no_type
+def test_a_table_widened_while_inferring_serves_training(kind):
+    history = kind.make(2, 2)
     with torch.inference_mode():
         history.push(ROWS.double())
+        history.pull(torch.tensor([0]))
     history.push(2 * ROWS)
-    assert history.pull().tolist() == (2 * ROWS).tolist()
+    assert history.pull(torch.tensor([0, 1])).tolist() == (2 * ROWS).tolist()
 
 
 @pytest.mark.parametrize('dtype', [None, torch.float32])
@@ -259,37 +269,43 @@ def saved(module: torch.nn.Module) -> dict:
     return torch.load(buffer, weights_only=True)
 
 
-def test_a_copy_is_independent(history):
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])
+def test_a_copy_is_independent(history, copied):
     history.belong_to('a')
-    other = copy.deepcopy(history)
+    other = copied(history)
+    assert (repr(other), other.graph) == (repr(history), 'a')
+    assert torch.equal(other.pull(torch.arange(4)), history.pull())
     other.push(torch.zeros(4, 2))
-    assert history.pull().sum() == 28
-    assert other.graph == 'a'
+    assert torch.equal(history.pull(torch.arange(4)).float(), FILLED)
 
 
-def test_the_state_travels_through_a_file(history):
+@kinds
+def test_the_state_travels_through_a_file_to_any_medium(kind, tmp_path):
+    history = filled(kind, tmp_path)
+    history.push(ROWS / 3, torch.tensor([0, 2]))
     history.belong_to('a')
     state = saved(torch.nn.ModuleList([history]))
-    other = torch.nn.ModuleList([History(4, 2)])
-    other.load_state_dict(state)
-    assert torch.equal(other[0].pull(), history.pull())
-    assert other[0].graph == 'a'
-    other[0].reset()
-    assert history.pull().sum() == 28
+    for tier in TIERS:
+        other = Kind(tier, kind.dtype, kind.cached).make(4, 2, tmp_path)
+        other.pull(torch.tensor([0, 2]))
+        torch.nn.ModuleList([other]).load_state_dict(state)
+        assert torch.equal(other.pull(), history.pull())
+        assert torch.equal(other.pull(torch.arange(4)), history.pull())
+        assert other.graph == 'a'
 
 
 def test_loading_does_not_tie_tables_together(history):
-    other = History(4, 2)
+    other = copy.deepcopy(history)
     other.load_state_dict(history.state_dict())
     other.reset()
-    assert history.pull().sum() == 28
+    assert torch.equal(history.pull().float(), FILLED)
 
 
-@tiers
-def test_a_widened_state_is_loaded_as_it_is(tier):
+@of_no_type
+def test_a_widened_state_is_loaded_as_it_is(kind):
     history = History(2, 2)
     history.push(ROWS.double() / 3)
-    other = History(2, 2, tier=tier)
+    other = kind.make(2, 2)
     other.load_state_dict(saved(history))
     assert torch.equal(other.pull(), history.pull())
 
@@ -308,12 +324,42 @@ def state_of(**changes) -> dict:
         ({'_extra_state': torch.ones(4, 2)}, r"the state must hold a table 'emb' \(got Tensor\)"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(history, state, message):
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(state, message):
+    history = filled(Kind(), None)
     history.belong_to('a')
     with pytest.raises(ValueError, match=f'History.load_state_dict: .*{message}'):
         history.load_state_dict(state)
-    assert history.pull().sum() == 28
+    assert torch.equal(history.pull(), FILLED)
     assert history.graph == 'a'
+
+
+NARROW = {'emb': torch.ones(4, 2, dtype=torch.int8), 'scale': torch.ones(4, 1)}
+
+
+@pytest.mark.parametrize(
+    ('state', 'message'),
+    [
+        (state_of(), r'shape \(4, 2\) and type torch.int8 \(got \(4, 2\) of torch.float32\)'),
+        (state_of(emb=NARROW['emb']), r"its 'scale' must have shape \(4, 1\) .* \(got NoneType\)"),
+        (
+            state_of(**{**NARROW, 'scale': torch.ones(4)}),
+            r"its 'scale' .* \(got \(4,\) of torch.float32\)",
+        ),
+    ],
+)
+def test_int8_refuses_states_without_its_scales(state, message):
+    history = filled(Kind('ram', 'int8', True), None)
+    with pytest.raises(ValueError, match=f'History.load_state_dict: .*{message}'):
+        history.load_state_dict(state)
+    assert torch.equal(history.pull(), FILLED)
+    history.load_state_dict(state_of(**NARROW))
+    torch.testing.assert_close(history.pull(), torch.full((4, 2), 1 / 127))
+
+
+@pytest.mark.parametrize('dtype', ['auto', 'float32'])
+def test_other_types_refuse_states_of_int8(dtype):
+    with pytest.raises(ValueError, match=r'type torch.float32 \(got \(4, 2\) of torch.int8\)'):
+        History(4, 2, dtype=dtype).load_state_dict(state_of(**NARROW))
 
 
 def test_a_chosen_type_refuses_states_of_another():
@@ -345,9 +391,9 @@ def operations(draw):
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(operations(), max_size=8), st.sampled_from(TIERS))
-def test_a_table_behaves_like_a_dictionary(steps, tier):
-    history, model = History(N, C, tier=tier), {i: [0] * C for i in range(N)}
+@given(st.lists(operations(), max_size=8), st.sampled_from(KINDS))
+def test_a_table_behaves_like_a_dictionary(steps, how):
+    history, model = how.make(N, C), {i: [0] * C for i in range(N)}
     for kind, where, values in steps:
         x = torch.tensor(values, dtype=torch.float64 if kind == 'double' else torch.float32)
         x = x.view(-1, C)
@@ -356,7 +402,7 @@ def test_a_table_behaves_like_a_dictionary(steps, tier):
             model = {i: [0] * C for i in range(N)}
             continue
         if kind == 'reload':
-            other = History(N, C, tier=tier)
+            other = how.make(N, C)
             other.load_state_dict(history.state_dict())
             history = other
             continue
@@ -377,3 +423,5 @@ def test_a_table_behaves_like_a_dictionary(steps, tier):
             with pytest.raises(ValueError, match=r'History\.push'):
                 history.push(x, **kwargs)
         assert history.pull().tolist() == list(model.values())
+        ids = [i for i in ids if 0 <= i < N] * 2  # what is read often comes into the cache
+        assert history.pull(torch.tensor(ids).long()).tolist() == [model[i] for i in ids]

@@ -1,0 +1,5 @@
+"""Graphs from other formats to graph folders: ``convert``."""
+
+from .convert import convert
+
+__all__ = ['convert']
