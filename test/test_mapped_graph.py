@@ -6,11 +6,12 @@ import pickle
 import pytest
 import torch
 from torch_geometric.data import Data
-from torch_geometric.nn import GCNConv
+from torch_geometric.nn import GCNConv, SAGEConv
 
 from torch_geometric_autoscale import (
     EvalSubgraphLoader,
     SubgraphLoader,
+    autoscale,
     gcn_normalize,
     models,
 )
@@ -197,3 +198,36 @@ def test_training_and_inference_are_the_same_to_the_bit(both, name, tmp_path):
     assert torch.equal(our_rows, their_rows)
     assert torch.equal(ours, theirs)
     assert our_loss == their_loss
+
+
+def test_a_mapped_list_of_edges_that_is_grouped_by_target_stays_where_it_is(tmp_path):
+    data = some_graph()
+    order = data.edge_index[1].argsort(stable=True)
+    expected = Graph(data.edge_index, 40)
+    edge_index = map_tensor(data.edge_index[:, order], tmp_path / 'edges.npy')
+    graph = Graph.of(to_edges(Data(edge_index=edge_index, num_nodes=40)))
+    assert graph.col.data_ptr() == edge_index.data_ptr()
+    assert graph.folder == tmp_path
+    assert graph.col.tolist() == expected.col.tolist()
+    key = graph.gcn_norm(False, True, torch.float32)
+    assert torch.equal(
+        graph.variant(key).weight,
+        expected.variant(expected.gcn_norm(False, True, torch.float32)).weight,
+    )
+
+
+def test_any_module_is_converted_for_a_mapped_graph(both):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = SAGEConv(5, 4), SAGEConv(4, 3)
+
+        def forward(self, x, edge_index):
+            return self.second(self.first(x, edge_index).relu(), edge_index)
+
+    outs = []
+    for data in both:
+        torch.manual_seed(0)
+        gas = autoscale(Net(), data, num_parts=4, partition='random')
+        outs.append(gas.inference())
+    assert torch.equal(*outs)

@@ -64,7 +64,7 @@ def test_a_list_of_edges_keeps_the_order_into_each_node(tmp_path, pieces):
     assert out.edge_attr.tolist() == expected.edge_attr.tolist()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.data())
 def test_any_graph_comes_back_under_the_inverse(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp('graphs')

@@ -16,6 +16,7 @@ from torch_geometric.data import Data
 from .. import _version
 from ..errors import explain
 from ..graph_folder import GraphFolder, is_graph_folder
+from ..graph_folder.header import NAME, file_of
 from ..mapped import mapped_file
 from ..partition import PartitionQuality, best_method, partition, partition_quality
 from ..partition.reorder import permute_to_folder
@@ -136,7 +137,7 @@ NODES_PER_PART = 2000
 def _identity(folder: GraphFolder) -> str:
     """What changes when a file of a graph folder does; nothing is read for it."""
     files = []
-    for path in [folder.path / 'graph.json', *(folder.path / f'{name}.npy' for name in folder)]:
+    for path in [folder.path / NAME, *(folder.path / file_of(name) for name in folder)]:
         state = path.stat()
         files.append([path.name, state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
