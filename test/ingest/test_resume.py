@@ -206,18 +206,19 @@ def test_a_killed_process_leaves_what_the_next_goes_on_from(tmp_path):
     killed.start_server()
     killed.finish(tmp_path / 'edges.csv', tmp_path / 'whole')
     moments, kills = random.Random(0), 0
-    for _ in range(3):
+    for longest in (0, 0.1, 0.3):  # the first is killed at once: a fast machine is done in no time
         process = killed.start(tmp_path / 'edges.csv', tmp_path / 'graph')
         begun = time.monotonic()
         while process.is_alive() and not (tmp_path / 'graph.part' / 'state.json').exists():
             assert time.monotonic() - begun < 60
             time.sleep(0.001)
-        process.join(moments.uniform(0, 0.3))
+        process.join(moments.uniform(0, longest))
         process.kill()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
-        kills += process.exitcode != 0
-        assert (tmp_path / 'graph').exists() == (process.exitcode == 0)
+        is_done = (tmp_path / 'graph').exists()  # also if it is killed between this and its exit
+        kills += not is_done
+        assert is_done or process.exitcode != 0
     killed.finish(tmp_path / 'edges.csv', tmp_path / 'graph')
     assert kills > 0
     assert contents(tmp_path / 'graph') == contents(tmp_path / 'whole')
