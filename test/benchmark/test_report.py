@@ -154,6 +154,46 @@ def test_a_record_of_its_own_becomes_a_table_or_is_not_run(suite):
     assert '[Record](apart.json).' in page
 
 
+BARS = """\
+- title: Bars
+  gas: {mode: gas}
+  full: {mode: full}
+  below_full: 0.7
+  bars:
+    - GCN: {model.name: gcn, published: [82.5, 0.5]}
+    - GAT: {model.name: gat}
+"""
+
+
+def test_bars_are_held_against_published_figures_and_full_batch(suite):
+    (suite / 'tables.yaml').write_text(BARS)
+    write(suite, 'a', record(0, 80.0), record(1, 82.0))
+    write(suite, 'b', record(1, 82.5, mode='full'), record(0, 81.5, mode='full'))
+    write(suite, 'c', record(0, 70.0, model={'name': 'gat'}))
+    page = page_of(suite)
+    gcn, gat = page[page.index('| GCN') : page.index('\n\n## Runs')].splitlines()
+    assert gcn == (
+        '| GCN | 82.50 ± 0.50 | [81.00 ± 1.41](records/a) | [82.00 ± 0.71](records/b) | '
+        '-1.00 ± 0.50 (2) | missed by 1.00 | missed by 0.30 |'
+    )
+    assert gat == '| GAT |  | [70.00 ± 0.00](records/c/seed0.json) | not run |  |  |  |'
+    write(suite, 'd', record(0, 70.7, mode='full', model={'name': 'gat'}))
+    assert '| -0.70 ± ? (1) |  | reached |' in page_of(suite)
+
+
+@pytest.mark.parametrize(
+    'wrong', ['gas: 0}', 'published: [82.5]}', 'published: 82.5}', 'published: [a, b]}']
+)
+def test_bars_that_are_laid_out_wrongly_are_refused(suite, wrong, capsys):
+    text = BARS.replace('  below_full: 0.7\n', '') if wrong == 'gas: 0}' else BARS
+    (suite / 'tables.yaml').write_text(text.replace('published: [82.5, 0.5]}', wrong))
+    assert main(['report', str(suite)]) == 2
+    assert (
+        'a table of bars must have bars, below_full, full, gas, title, and its bars be entries'
+        in (capsys.readouterr().err)
+    )
+
+
 def with_errors(seed: int, layers: int, **settings: Any) -> dict[str, Any]:
     content = record(seed, 80.0, **settings)
     content['runs'][0]['history_error'] = [

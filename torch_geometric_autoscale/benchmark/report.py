@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import explain
 from ..files import write_atomically
+from .bars import render_bars
 from .collect import Finished, collect
 from .expressiveness import render_expressiveness
 from .pictures import draw_convergence, draw_errors, title_of
@@ -84,7 +85,9 @@ def _specs(suite: Suite) -> list[Any]:
 
 
 def _section(spec: Any, found: Sequence[Finished], page: Path) -> str:
-    """A table of experiments, or, where the entry names a ``record``, of what that measured."""
+    """A table of experiments or of bars, or of what the ``record`` of the entry measured."""
+    if isinstance(spec, Mapping) and 'bars' in spec:
+        return render_bars(spec, found, page)
     if not isinstance(spec, Mapping) or 'record' not in spec:
         return render_table(spec, found, page)
     if not {'title', 'record'} <= spec.keys() <= {'title', 'record', 'text'}:

@@ -72,9 +72,17 @@ def _cell(
     value: Callable[[Finished, Sequence[Finished]], str],
     page: Path,
 ) -> str:
+    finished = experiment_for(where, found)
+    return NOT_RUN if finished is None else f'[{value(finished, found)}]({link_to(finished, page)})'
+
+
+def experiment_for(where: Mapping[str, Any], found: Sequence[Finished]) -> Finished | None:
+    """The one experiment with these settings, if it was run.
+
+    Raises:
+        ValueError: If there are several.
+    """
     fitting = [finished for finished in found if finished.matches(where)]
-    if not fitting:
-        return NOT_RUN
     if len(fitting) > 1:
         names = ' and '.join(f"'{finished.folder.name}'" for finished in fitting)
         asked = ', '.join(f'{name}={wanted}' for name, wanted in where.items())
@@ -82,11 +90,10 @@ def _cell(
             explain('pygas report', f'one experiment must fit the cell of {asked}', names,
                     "Tell them apart in tables.yaml, or keep one of them elsewhere.")
         )  # fmt: skip
-    (finished,) = fitting
-    return f'[{value(finished, found)}]({_link(finished, page)})'
+    return fitting[0] if fitting else None
 
 
-def _link(finished: Finished, page: Path) -> str:
+def link_to(finished: Finished, page: Path) -> str:
     """To the record, or to the folder of several."""
     folder = finished.folder.resolve().relative_to(page.parent.resolve())
     if len(finished.records) > 1:
