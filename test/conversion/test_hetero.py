@@ -319,3 +319,26 @@ def test_sparse_features_are_cut_like_dense_ones(data):
     data['author'].x = data['author'].x.to_sparse_csr()
     with pytest.raises(TypeError, match="'x' of 'author' must be dense or a COO tensor"):
         autoscale(model, data, num_parts=4)
+
+
+@pytest.mark.parametrize('num_parts', [1, 3])
+@pytest.mark.parametrize('counts', [(12, 12), (5, 5), (2, 3), (300, 300)])
+def test_node_types_may_have_as_many_nodes(counts, num_parts):
+    # Rows are told apart by their number; with every node in a batch there is none to add.
+    torch.manual_seed(0)
+    data = HeteroData()
+    for node_type, count in zip('ab', counts, strict=True):
+        data[node_type].x = torch.randn(count, 4, dtype=torch.float64)
+    for source, target in ('ab', 'ba'):
+        ends = [torch.randint(data[t].num_nodes, (4 * max(counts),)) for t in (source, target)]
+        data[source, 'to', target].edge_index = torch.stack(ends)
+    layers = [HeteroConv({t: sage() for t in data.edge_types}) for _ in range(3)]
+    model = Layers(layers, None).double()
+    gas = autoscale(model, data, num_parts=num_parts).eval()
+    expected = full_batch(model, data)
+    gas.refresh()
+    for batch in gas.loader():
+        for node_type, rows in gas(batch).items():
+            ids = batch[node_type].n_id[: batch[node_type].batch_size]
+            assert torch.allclose(rows, expected[node_type][ids], rtol=1e-9, atol=1e-12)
+    assert largest_error(gas.inference(), expected) < 1e-9

@@ -73,6 +73,8 @@ class CutHetero:
             gaps = (ids != torch.arange(ids.numel())).nonzero()
             free = int(gaps[0]) if gaps.numel() else ids.numel()
             n_id = torch.cat([n_id, torch.tensor([free])])
+        while n_id.numel() in taken and n_id.numel():  # every node is there: one of them again
+            n_id = torch.cat([n_id, n_id[:1]])
         return n_id
 
 

@@ -109,7 +109,7 @@ def take_hetero_whole(source: HeteroSource, inputs: ForwardInputs) -> HeteroWhol
 
 
 def _with_different_counts(union: UnionGraph, nodes: Tensor) -> Tensor:
-    """``nodes`` and a few more, so that every type is there and no two have as many."""
+    """``nodes`` and a few more or less, so that every type is there and no two have as many."""
     generator = torch.Generator().manual_seed(0)
     chosen = torch.zeros(union.num_nodes, dtype=torch.bool)
     chosen[nodes] = True
@@ -117,13 +117,19 @@ def _with_different_counts(union: UnionGraph, nodes: Tensor) -> Tensor:
     bounds = union.first.tolist()
     by_size = sorted(range(len(bounds) - 1), key=lambda kind: bounds[kind + 1] - bounds[kind])
     for kind in by_size:  # small types first: they have the least choice
-        first, last = bounds[kind], bounds[kind + 1]
-        mine = chosen[first:last]
-        others = (~mine).nonzero().view(-1)
-        others = others[torch.randperm(others.numel(), generator=generator)]
-        count, used = int(mine.sum()), 0
-        while used < others.numel() and (count + used < _AT_LEAST or count + used in taken):
-            used += 1
-        mine[others[:used]] = True
-        taken.add(count + used)
+        mine = chosen[bounds[kind] : bounds[kind + 1]]
+        wanted = max(int(mine.sum()), min(_AT_LEAST, mine.numel()))
+        count = _free_count(wanted, mine.numel(), taken)
+        taken.add(count)
+        others = torch.randperm(mine.numel(), generator=generator)
+        ranked = torch.cat([others[mine[others]], others[~mine[others]]])  # the chosen ones first
+        mine[ranked[count:]] = False
+        mine[ranked[:count]] = True
     return chosen.nonzero().view(-1)
+
+
+def _free_count(wanted: int, most: int, taken: set[int]) -> int:
+    """The next number of nodes that no other type has: rather more than are wanted than fewer."""
+    larger = (count for count in range(wanted, most + 1) if count not in taken)
+    smaller = (count for count in range(wanted - 1, 0, -1) if count not in taken)
+    return next(larger, next(smaller, wanted))
