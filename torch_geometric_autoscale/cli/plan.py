@@ -1,25 +1,32 @@
 """``pygas plan``: which settings of a training fit a memory, and what they cost."""
 
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
 
 import torch
 
 from ..errors import explain
 from ..planner.device import device_memory
-from ..planner.graphs import GraphShape, ShapeGraph
 from ..planner.process import available_bytes, in_use_bytes
+from ..planner.shape import GraphShape, ShapeGraph
 from ..sizes import parse_size
 from .allocator import spare_memory
 from .console import result
 from .job import find_device
+from .keywords import Keyword, decimal, describe_keywords, read_keywords, switch, whole
 from .options import compose, keys_of
 from .planned_job import graph_of, plan_for
 
 WHO = 'pygas plan'
-SHAPE = tuple(field.name for field in fields(GraphShape))
-USAGE = """\
+SHAPE = {
+    'num_nodes': Keyword(whole, '???', 'number of nodes, e.g. 1_000_000'),
+    'num_edges': Keyword(whole, '???', 'number of directed edges; each direction counts'),
+    'num_features': Keyword(whole, '???', 'columns of x'),
+    'num_classes': Keyword(whole, '2', 'number of classes'),
+    'halo': Keyword(decimal, 'null', "halo rows per node, as 'pygas train' prints them"),
+    'mapped': Keyword(switch, 'false', 'the graph lies in a graph folder, not in memory'),
+}
+_NO_DATA_SET = ('dataset=none.npz',)
+USAGE = f"""\
 usage: pygas plan [KEY=VALUE ...] [memory=SIZE]
 
 Chooses parts, batches and histories of a training so that it fits a memory (e.g. 8GB, 500MB,
@@ -29,8 +36,8 @@ On the CPU, memory is the process's data, which 'ulimit -d' limits; on a GPU it 
 KEY=VALUE are the options of 'pygas train', see 'pygas train --help'. What is set there stays as
 it is. 'pygas train' with the same options and memory=SIZE follows the plan.
 
-For a graph that is not at hand, say its shape: num_nodes=, num_edges=, num_features= and, as far
-as known, num_classes= and halo= (halo rows per node, as 'pygas train' prints them).
+For a graph that is not at hand, say its shape, as far as it is known:
+{describe_keywords(SHAPE)}
 
 examples:
   pygas plan dataset=my_graph.npz memory=8GB
@@ -44,9 +51,9 @@ def plan(arguments: Sequence[str]) -> int:
     if any(argument in ('-h', '--help') for argument in arguments):
         print(USAGE, end='')
         return 0
-    shape = _shape_among(arguments)
-    rest = [argument for argument in arguments if argument.partition('=')[0] not in SHAPE]
-    settings = compose(rest)
+    shape, rest = _shape_among(arguments)
+    # Without a data set there is no recipe of one that parts and batches would come from.
+    settings = compose(rest if shape is None else [*rest, *_NO_DATA_SET])
     if settings['resume'] is not None:
         raise ValueError(
             explain(WHO, 'a plan is for a new training', "'resume'",
@@ -82,27 +89,18 @@ def _all_there_is(device: torch.device) -> int:
     return in_use_bytes() + available
 
 
-def _shape_among(arguments: Sequence[str]) -> GraphShape | None:
-    """The shape of a graph that arguments give, if they do."""
-    pairs = [argument.partition('=')[::2] for argument in arguments]
-    given: dict[str, Any] = {name: _number(name, text) for name, text in pairs if name in SHAPE}
+def _shape_among(arguments: Sequence[str]) -> tuple[GraphShape | None, list[str]]:
+    """The shape of a graph that arguments give, if they do, and the other arguments."""
+    words = [argument.partition('=')[0] for argument in arguments]
+    of_shape = [text for name, text in zip(words, arguments, strict=True) if name in SHAPE]
+    given = read_keywords(WHO, of_shape, SHAPE)
     if not given:
-        return None
-    missing = [name for name in SHAPE[:3] if name not in given]
-    data_set = [name for name, _ in pairs if name in ('dataset', 'dataset.name', 'root')]
-    if missing or data_set:
+        return None, list(arguments)
+    needed = [name for name, word in SHAPE.items() if word.default == '???']
+    data_set = [name for name in words if name in ('dataset', 'dataset.name', 'root')]
+    if data_set or any(name not in given for name in needed):
         raise ValueError(
-            explain(WHO, f'the shape of a graph needs {", ".join(SHAPE[:3])}, and no data set',
+            explain(WHO, f'the shape of a graph needs {", ".join(needed)}, and no data set',
                     ', '.join([*given, *data_set]), 'Pass the shape, or the data set.')
         )  # fmt: skip
-    return GraphShape(**given)
-
-
-def _number(name: str, text: str) -> int | float:
-    kind = float if name == 'halo' else int
-    try:
-        return kind(text.replace('_', ''))
-    except ValueError as error:
-        raise ValueError(
-            explain(WHO, f"'{name}' must be a number", repr(text), "See 'pygas plan --help'.")
-        ) from error  # fmt: skip
+    return GraphShape(**given), [text for text in arguments if text not in of_shape]

@@ -11,14 +11,16 @@ from torch_geometric.data import Data
 from ..errors import explain
 from ..graph_folder import GraphFolder
 from ..partition import best_method
+from ..planner.calibration import Calibration
 from ..planner.choice import Choice
 from ..planner.facts import GraphFacts, facts_of
-from ..planner.graphs import PlannedGraph, RealGraph
+from ..planner.graphs import PlannedGraph, RealGraph, method_of
 from ..planner.halos import BatchSizes
 from ..planner.pieces import Piece
 from ..planner.plan import Plan
 from ..planner.planner import Planner
 from ..planner.process import is_out_of_memory
+from ..planner.terms import Terms
 from ..planner.wishes import Wishes
 from ..progress import phase
 from ..sizes import parse_size
@@ -109,11 +111,12 @@ def plan_for(
             model, settings['lr'], settings['reg_weight_decay'], settings['nonreg_weight_decay']
         )
 
-    return Planner(
-        graph, make, memory, device, wishes_of(settings, keys), classification_loss, optimizer,
-        method=settings['partition'], keeps_original=False,
+    terms = Terms(
+        memory, device, method_of(graph, settings['partition'], who), keeps_original=False,
         keeps_graph=settings['model']['name'] == UNMODIFIED, draws_pictures=True, who=who,
-    ).run()  # fmt: skip
+    )  # fmt: skip
+    calibration = Calibration(graph, make, classification_loss, optimizer, terms)
+    return Planner(graph, calibration, terms, wishes_of(settings, keys)).run()
 
 
 def wishes_of(settings: Mapping[str, Any], keys: Collection[str]) -> Wishes:

@@ -34,6 +34,7 @@ class _Backend(NamedTuple):
     version: Callable[[str], str]
     defaults: dict[str, Any] = {}
     streams: bool = False  # takes the folder of a mapped graph, to keep its own files there
+    reads_edges: bool = True
 
 
 def _own_version(who: str) -> str:
@@ -45,7 +46,7 @@ _BACKENDS = {
     'kaminpar': _Backend('KaMinPar', kaminpar_parts, kaminpar_version, {'num_threads': 1}),
     'lp': _Backend('label propagation', label_propagation_parts, _own_version),
     'ldg': _Backend('streamed LDG', ldg_parts, _own_version, {'clusters': True}, streams=True),
-    'random': _Backend('a random partition', random_parts, _own_version),
+    'random': _Backend('a random partition', random_parts, _own_version, reads_edges=False),
 }
 
 
@@ -345,6 +346,8 @@ def _compute(
         part = np.zeros(edges.num_nodes, dtype=np.int64)
     elif num_parts == edges.num_nodes:
         part = np.arange(num_parts)
+    elif not backend.reads_edges:
+        part = backend.parts(edges, num_parts, seed, **options)
     else:
         folder = edges.folder
         extra = {'folder': folder} if backend.streams else {}

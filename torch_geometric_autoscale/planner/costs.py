@@ -138,15 +138,18 @@ def _same_for_all_batches(subject: Subject, tried: Tried, piece: Piece) -> dict[
 def _is_affordable(piece: Piece, trials: Sequence[Trial], room: float) -> bool:
     """Whether a trial on a piece may be taken, judging by those before."""
 
-    def scaled(cost: Callable[[Trial], float]) -> float:
-        sizes = [trial.counts.rows + trial.counts.halo for trial in trials]
-        per_node = [cost(trial) / size for trial, size in zip(trials, sizes, strict=True)]
-        return max(per_node[-_LEAST:]) * piece.num_nodes
-
-    step = scaled(lambda t: max(t.whole_peak, t.change_peak, t.inference_peak) + t.kept)
-    seconds = scaled(lambda t: t.step_seconds + t.inference_seconds)
+    counts = [trial.counts for trial in trials]
+    peaks = [max(t.whole_peak, t.change_peak, t.inference_peak) + t.kept for t in trials]
+    sizes = [count.rows + count.halo for count in counts]
+    per_node = max(peak / size for peak, size in zip(peaks[-_LEAST:], sizes[-_LEAST:], strict=True))
+    # Seconds of small trials hardly depend on their size: they are no measure, but the largest is.
+    spent = [trial.step_seconds + trial.inference_seconds for trial in trials]
+    largest = max(range(len(trials)), key=lambda i: sizes[i])
+    in_proportion = spent[largest] / sizes[largest] * piece.num_nodes
+    seconds = min(fit_cost(counts, spent, relative=False)(piece.counts), in_proportion)
     # Beside the step there are the piece's product and index.
-    return step + 2 * piece.num_bytes <= room and seconds * _RUNS / 2 <= _MOST_SECONDS
+    fits = per_node * piece.num_nodes + 2 * piece.num_bytes <= room
+    return fits and seconds * _RUNS / 2 <= _MOST_SECONDS
 
 
 def _size(tensors: Sequence[Tensor]) -> int:

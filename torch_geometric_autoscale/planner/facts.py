@@ -25,6 +25,7 @@ class GraphFacts:
         mapped_bytes: What of all that lies in mapped files instead.
         is_mapped: Whether the edges do, so that what is derived from them goes to files, too.
         shares_columns: Whether a loader takes the edges over as they are, without a copy.
+        largest_split: Nodes of the largest split; ``None``: not known.
     """
 
     num_nodes: int
@@ -34,6 +35,12 @@ class GraphFacts:
     mapped_bytes: int = 0
     is_mapped: bool = False
     shares_columns: bool = False
+    largest_split: int | None = None
+
+    @property
+    def num_scored(self) -> int:
+        """Nodes that are scored together at most."""
+        return self.num_nodes if self.largest_split is None else self.largest_split
 
     @property
     def in_memory(self) -> int:
@@ -69,7 +76,15 @@ def facts_of(data: Data, num_nodes: int, num_edges: int) -> GraphFacts:
     adj_t = data.get('adj_t')
     shares = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
     shares = shares and adj_t.col_indices().dtype == torch.int32
-    return GraphFacts(num_nodes, num_edges, structure, features, mapped, is_mapped, shares)
+    return GraphFacts(
+        num_nodes, num_edges, structure, features, mapped, is_mapped, shares, _largest_split(data)
+    )
+
+
+def _largest_split(data: Data) -> int | None:
+    masks = [data.get(f'{split}_mask') for split in ('train', 'val', 'test')]
+    sizes = [mask.sum(0).max() for mask in masks if isinstance(mask, Tensor)]
+    return int(max(sizes)) if sizes else None
 
 
 def _is_edge_level(data: Data, name: str) -> bool:

@@ -72,20 +72,18 @@ class Halos:
         self.part = part
         self.rows = torch.bincount(part, minlength=num_parts).double().numpy()
         num_edges = torch.zeros(num_parts, dtype=torch.int64)
-        num_cut, keys = 0, [torch.empty(0, dtype=torch.int64)]
+        keys = [torch.empty(0, dtype=torch.int64)]
         for source, target in edges.pieces(_RUN):
             source, target = source.long(), target.long()
             at_source, at_target = part[source], part[target]
             num_edges += torch.bincount(at_target, minlength=num_parts)
             cut = at_source != at_target
-            num_cut += int(cut.sum())
             found = at_target[cut] * self.num_nodes + source[cut]
             if both_directions:
                 num_edges += torch.bincount(at_source[cut], minlength=num_parts)
                 found = torch.cat([found, at_source[cut] * self.num_nodes + target[cut]])
             keys.append(_distinct(found))
         self.edges = num_edges.double().numpy()
-        self.edge_cut = num_cut / max(edges.num_edges, 1)
         key = keys[-1] if len(keys) == 2 else _distinct(torch.cat(keys))
         bounds = torch.arange(num_parts + 1) * self.num_nodes
         self._ptr = torch.searchsorted(key, bounds).tolist()

@@ -11,6 +11,7 @@ from .costs import ModelCosts
 from .facts import GraphFacts
 from .fit import Counts
 from .halos import BatchSizes
+from .terms import Terms
 
 # Upper bounds of what was measured with graphs of 0.2 to 0.8 million nodes and 3 to 12 million
 # edges: bytes per node, per edge, and per edge of the runs in which edges are gone through.
@@ -18,13 +19,15 @@ PARTITIONERS: Mapping[str, tuple[int, int, int]] = {
     'metis': (60, 20, 24),
     'kaminpar': (60, 20, 24),
     'lp': (60, 104, 24),
-    'ldg': (90, 20, 40),
+    'ldg': (90, 20, 80),
     'random': (60, 20, 24),
 }
+# Left for what an allocator cannot use: bytes, and a share of what is allocated and freed.
+RESERVE_BYTES, RESERVE_SHARE = 16 * 2**20, 0.08
 PERMUTE = (24, 48, 0)  # while edges are sorted; then PERMUTED beside the new graph
 PERMUTED = (16, 8, 0)
 LOADER = (16, 0, 14)  # fingerprint, bounds, checks
-EVALUATION = 2  # copies of the outputs
+EVALUATION = 2  # copies of the outputs that are scored together
 PICTURES = 64 * 2**20  # matplotlib, and what numpy's linear algebra takes when first used
 
 STEP, INFERENCE_STEP = 'largest step', 'step of an inference'
@@ -67,6 +70,11 @@ class Needs:
         return self.total(self.peak_phase)
 
 
+def reserve_of(size: float, error: float = 0.0) -> int:
+    """Bytes to leave free where ``size`` bytes are allocated, and that is uncertain by a share."""
+    return round(RESERVE_BYTES + (RESERVE_SHARE + error) * max(size, 0))
+
+
 def row_bytes(widths: tuple[int, ...], dtype: str) -> int:
     """Bytes that the histories of one node take."""
     encoding = encoding_of(DTYPES[dtype])
@@ -80,10 +88,8 @@ def host_needs(
     sizes: BatchSizes,
     num_halo_rows: int,
     process: int,
-    method: str | None,
-    keeps_original: bool,
-    keeps_graph: bool,
-    draws_pictures: bool,
+    terms: Terms,
+    is_cut: bool,
 ) -> Needs:
     """What a training on the CPU needs of main memory.
 
@@ -94,52 +100,28 @@ def host_needs(
         sizes: The batches of an epoch.
         num_halo_rows: Halo nodes of all parts together.
         process: Bytes in use by everything else.
-        method: The partitioner that is still to be run, if any.
-        keeps_original: Whether the graph is kept in its own order beside the reordered one.
-        keeps_graph: Whether the model has a copy of its own.
-        draws_pictures: Whether pictures are drawn in the end.
+        terms: What is kept beside the training, and the partitioner.
+        is_cut: Whether the graph is partitioned already.
     """
-    nodes, edges = facts.num_nodes, facts.num_edges
     largest = sizes.largest(costs.loop_peak)
     needs = Needs(round(costs.step_peak(sizes.largest(costs.step_peak))), largest)
-    graph = {'graph and features': facts.in_memory}
-    base = {'process': process}
-    if method is not None:
-        needs.phases['partition'] = {
-            **base, **graph, 'partitioner': partition_work(method, facts),
-        }  # fmt: skip
-        if not facts.is_mapped:
-            later = facts.in_memory + _work(PERMUTED, nodes, edges)
-            needs.phases['permute'] = {
-                **base, **graph, 'reordering': max(_work(PERMUTE, nodes, edges), later),
-            }  # fmt: skip
-    if keeps_original and method is not None and not facts.is_mapped:
-        graph['reordered graph'] = facts.in_memory
-    resident = {**base, **graph}
-    resident['index of the graph'] = _index(facts, costs, num_halo_rows)
-    if keeps_graph:
-        resident['graph of the converted model'] = (
-            facts.in_memory + facts.mapped_bytes + 8 * nodes + 4 * edges
-        )
-    if choice.keep_first_propagation and costs.kept.product_per_node and not facts.is_mapped:
-        resident['first propagation'] = round(costs.kept.product_per_node * nodes)
-    tables = nodes * row_bytes(costs.widths, choice.history_dtype)
-    in_memory = choice.history_tier != 'disk'
-    if in_memory:
-        resident['histories'] = tables
-    if choice.history_cache:
-        resident['cache of histories'] = choice.history_cache
-    resident['model and optimizer'] = costs.parameters + costs.optimizer
-    needs.phases['start'] = {
-        **resident, 'preparation': _work(LOADER, nodes, edges),
-    }  # fmt: skip
-    step = round(costs.loop_peak(largest))
-    first = {}
+    loaded = {'process': process, 'graph and features': facts.in_memory}
+    reorders = not is_cut and not facts.is_mapped
+    if not is_cut:
+        needs.phases['partition'] = {**loaded, 'partitioner': partition_work(terms.method, facts)}
+    if reorders:
+        needs.phases['permute'] = {**loaded, 'reordering': _reordering(facts)}
+        if terms.keeps_original:
+            loaded['reordered graph'] = facts.in_memory
+    resident = {**loaded, **_kept(facts, costs, choice, num_halo_rows, terms)}
+    preparation = _work(LOADER, facts.num_nodes, facts.num_edges)
+    needs.phases['start'] = {**resident, 'preparation': preparation}
+    step, first = round(costs.loop_peak(largest)), {}
     if 'first propagation' in resident:  # while it is computed, rows of it are there thrice
         rows = min(4 * CHUNK, resident['first propagation'])
         first = {'work on the first propagation': 2 * rows}
     if choice.measure_memory:
-        copies = costs.parameters + costs.optimizer + (tables if in_memory else 0)
+        copies = costs.parameters + costs.optimizer + resident.get('histories', 0)
         needs.phases['measuring a step'] = {
             **resident, 'copy of the model': copies, STEP: step, **first,
         }  # fmt: skip
@@ -147,17 +129,41 @@ def host_needs(
         needs.phases['first propagation'] = {**resident, STEP: step, **first}
     resident['best weights'] = 2 * costs.parameters
     needs.phases['evaluation'] = {
-        **resident, 'gradients': costs.trained,
-        **_inference(facts, costs, choice, sizes),
+        **resident, 'gradients': costs.trained, **_inference(facts, costs, choice, sizes),
     }  # fmt: skip
     needs.phases['training'] = {**resident, STEP: step}
     if choice.full_batch and not facts.is_mapped:
-        needs.phases['full batch'] = {
-            **resident, 'full-batch step': round(costs.loop_peak(Counts(nodes, 0, edges))), **first,
-        }  # fmt: skip
-    if draws_pictures:
-        needs.phases['pictures'] = {**base, **graph, 'pictures': PICTURES}
+        whole = costs.loop_peak(Counts(facts.num_nodes, 0, facts.num_edges))
+        needs.phases['full batch'] = {**resident, 'full-batch step': round(whole), **first}
+    if terms.draws_pictures:
+        needs.phases['pictures'] = {**loaded, 'pictures': PICTURES}
     return needs
+
+
+def _reordering(facts: GraphFacts) -> int:
+    """While edges are sorted, or, if that is more, the new graph beside the old one."""
+    nodes, edges = facts.num_nodes, facts.num_edges
+    return max(_work(PERMUTE, nodes, edges), facts.in_memory + _work(PERMUTED, nodes, edges))
+
+
+def _kept(
+    facts: GraphFacts, costs: ModelCosts, choice: Choice, num_halo_rows: int, terms: Terms
+) -> dict[str, int]:
+    """What stays from the start of a training to its end, besides the graph."""
+    nodes = facts.num_nodes
+    kept = {'index of the graph': _index(facts, costs, num_halo_rows)}
+    if terms.keeps_graph:
+        kept['graph of the converted model'] = (
+            facts.in_memory + facts.mapped_bytes + 8 * nodes + 4 * facts.num_edges
+        )
+    if choice.keep_first_propagation and costs.kept.product_per_node and not facts.is_mapped:
+        kept['first propagation'] = round(costs.kept.product_per_node * nodes)
+    if choice.history_tier != 'disk':
+        kept['histories'] = nodes * row_bytes(costs.widths, choice.history_dtype)
+    if choice.history_cache:
+        kept['cache of histories'] = choice.history_cache
+    kept['model and optimizer'] = costs.parameters + costs.optimizer
+    return kept
 
 
 def partition_work(method: str, facts: GraphFacts) -> int:
@@ -187,10 +193,9 @@ def _inference(
 ) -> dict[str, int]:
     nodes, edges = facts.num_nodes, facts.num_edges
     exact = choice.history_dtype == costs.exact_dtype
-    output = costs.tables.output * nodes
     in_memory = choice.history_tier != 'disk'  # where the histories are, or in main memory
     found = {'tables of an exact inference': costs.tables.most(exact) * nodes * in_memory}
-    found['scores'] = EVALUATION * output + 8 * nodes
+    found['scores'] = (EVALUATION * costs.tables.output + 8) * facts.num_scored
     every = sizes.per_epoch
     if edges <= KEEP_BATCHES_UP_TO:
         kept = costs.inference_kept

@@ -22,13 +22,14 @@ class Plan:
         device: Whose memory that is.
         needs: Bytes by phase and quantity.
         reserve: Bytes left for what an allocator cannot use.
+        floor: Bytes that the job needs, with its reserve, however small its batches are.
         mean_batch: Size of a batch; ``needs.largest`` is that of the largest.
         pulled_rows, pushed_rows: History rows per epoch, of all histories together.
         pulled_bytes, pushed_bytes: The same in bytes, as they are kept.
         table_bytes: Size of all histories.
         exact_dtype: The type that keeps their rows as they are.
         seconds_per_epoch, seconds_per_evaluation: From the calibration.
-        problem: What is too large, and what would help; ``None`` if the plan fits.
+        problem: What is too large, and what would help, if the plan does not fit.
         notes: What was switched off, what is an estimate.
         perm, ptr: The partition, where there is a graph to cut.
     """
@@ -38,6 +39,7 @@ class Plan:
     device: str
     needs: Needs
     reserve: int
+    floor: int
     mean_batch: Counts
     pulled_rows: int
     pushed_rows: int
@@ -47,14 +49,15 @@ class Plan:
     exact_dtype: str
     seconds_per_epoch: float
     seconds_per_evaluation: float
-    problem: str | None = None
+    problem: str = ''
     notes: list[str] = field(default_factory=list)
     perm: Tensor | None = None
     ptr: Tensor | None = None
 
     @property
     def fits(self) -> bool:
-        return self.problem is None
+        """Whether the job needs no more than there is."""
+        return self.total <= self.memory
 
     @property
     def total(self) -> int:
@@ -67,7 +70,7 @@ class Plan:
         Raises:
             ValueError: It does not; says which quantity is too large and what would help.
         """
-        if self.problem is not None:
+        if not self.fits:
             rule = f"'memory' must be {size_text(self.total)} at least for the leanest plan found"
             raise ValueError(explain(who, rule, size_text(self.memory), self.problem))
         return self

@@ -10,14 +10,19 @@ from torch import Tensor
 from ..conversion import AutoScaled
 from ..errors import explain
 from ..history.encoding import parse_dtype
+from ..history.memory import check_pinned
 from ..history.tiers import check_tier
+from ..scalable import ScalableGNN
 from ..sizes import parse_size
 from ..training.objective import build_optimizer as adam
 from ..training.objective import classification_loss
-from .graphs import GraphShape, PlannedGraph, RealGraph, ShapeGraph, read_graph
+from .calibration import Calibration
+from .graphs import PlannedGraph, RealGraph, method_of, read_graph
 from .plan import Plan
-from .planner import WHO, Planner
+from .planner import Planner
+from .shape import GraphShape, ShapeGraph
 from .subject import maker_of
+from .terms import WHO, Terms
 from .wishes import Wishes
 
 
@@ -77,23 +82,14 @@ def plan(
             holds already, or below the size of the model itself.
     """
     size = parse_size(WHO, 'memory', memory)
-    for name, value in (('num_parts', num_parts), ('batch_size', batch_size)):
-        if value != 'auto' and (type(value) is not int or value < 1):
-            raise ValueError(
-                explain(WHO, f"'{name}' must be 'auto' or a positive number", repr(value),
-                        'Leave it out to have it chosen.')
-            )  # fmt: skip
-    if history_tier != 'auto':
-        check_tier(WHO, history_tier)
     dtype = parse_dtype(WHO, history_dtype, 'history_dtype')
-    cache = 0 if history_cache is None else parse_size(WHO, 'history_cache', history_cache)
     wishes = Wishes(
-        num_parts=None if isinstance(num_parts, str) else num_parts,
-        batch_size=None if isinstance(batch_size, str) else batch_size,
-        history_tier=None if history_tier == 'auto' else history_tier,
+        num_parts=_number('num_parts', num_parts),
+        batch_size=_number('batch_size', batch_size),
+        history_tier=_tier(history_tier),
         history_dtype=None if dtype is None else str(dtype).removeprefix('torch.'),
-        history_cache=cache,
-    )  # fmt: skip
+        history_cache=_cache(history_cache),
+    )
     make = maker_of(model)
     graph, ptr = read_graph(data_or_shape, ptr)
     planned: PlannedGraph
@@ -102,10 +98,47 @@ def plan(
     else:
         both = isinstance(model, AutoScaled) and model._plan.direction == 'both'
         planned = RealGraph(graph, ptr, partition, seed, cache_dir, log, both)
+        _check_num_nodes(model, planned.facts.num_nodes)
     if device is None:
         parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
         device = 'cpu' if parameter is None else parameter.device
-    return Planner(
-        planned, make, size, torch.device(device), wishes, loss_fn,
-        build_optimizer or (lambda module: adam(module, 0.01, 0.0, 0.0)), partition, folder,
-    ).run()  # fmt: skip
+    terms = Terms(size, torch.device(device), method_of(planned, partition), folder)
+    build_optimizer = build_optimizer or (lambda module: adam(module, 0.01, 0.0, 0.0))
+    calibration = Calibration(planned, make, loss_fn, build_optimizer, terms)
+    return Planner(planned, calibration, terms, wishes).run()
+
+
+def _number(name: str, value: int | str) -> int | None:
+    """A number that was asked for, or ``None`` if it is to be chosen."""
+    if value == 'auto':
+        return None
+    if type(value) is not int or value < 1:
+        raise ValueError(
+            explain(WHO, f"'{name}' must be 'auto' or a positive number", repr(value),
+                    'Leave it out to have it chosen.')
+        )  # fmt: skip
+    return value
+
+
+def _tier(tier: str) -> str | None:
+    if tier == 'auto':
+        return None
+    check_tier(WHO, tier)
+    if tier == 'pinned':
+        check_pinned(WHO)
+    return tier
+
+
+def _cache(size: int | str | None) -> int:
+    return 0 if size is None else parse_size(WHO, 'history_cache', size)
+
+
+def _check_num_nodes(model: Any, num_nodes: int) -> None:
+    """Raise if a model was made for another number of nodes."""
+    made_for = getattr(model, 'num_nodes', num_nodes) if isinstance(model, ScalableGNN) else None
+    if made_for not in (None, num_nodes):
+        raise ValueError(
+            explain(WHO, f"'model' must be made for the graph's {num_nodes:,} nodes",
+                    f'{made_for:,} nodes', 'Pass a function that makes it, e.g. '
+                    'lambda n: GCN(n, 128, 256, 40, 3).')
+        )  # fmt: skip

@@ -63,7 +63,8 @@ def give_back_freed_memory() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left, of whatever kind."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or 'out of memory' in text or "can't allocate" in text
+    signs = ('out of memory', "can't allocate", 'bad_alloc')
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def _free_in_heap() -> int:

@@ -4,8 +4,8 @@ from .needs import INFERENCE_STEP, STEP
 from .plan import Plan
 from .text import size_text
 
-_REMEDIES = {
-    'graph and features': 'Keep the graph in a folder, whose arrays stay on the disk.',
+REMEDIES = {
+    'graph and features': "Make a graph folder of it ('pygas convert'): arrays stay on the disk.",
     'pictures': 'Give it more memory: pictures are drawn in the end.',
     'reordered graph': 'Keep the graph in a folder, whose arrays stay on the disk.',
     'reordering': 'Keep the graph in a folder, which is reordered block by block.',
@@ -20,7 +20,7 @@ _REMEDIES = {
     '(tier=disk), or use fewer layers or channels.',
     'batches kept for it': 'Use larger batches, which have fewer halo rows, or fewer layers.',
     INFERENCE_STEP: 'Use smaller batches: more parts, or fewer per batch.',
-    'scores': 'Keep the graph in a folder, and leave more room for one row per node.',
+    'scores': 'Score fewer nodes: the outputs of a split are copied for that.',
     STEP: 'Use smaller batches (more parts, or fewer per batch), fewer layers or fewer channels.',
     'full-batch step': 'Leave out the comparison with full batch.',
     'model and optimizer': 'Use fewer channels or layers.',
@@ -40,6 +40,6 @@ def describe_problem(plan: Plan) -> str:
     if phase.get('process', 0) > own[name]:
         rest = f' (besides the {size_text(phase["process"])} of the process itself)'
     return (
-        f"In the phase '{plan.needs.peak_phase}', {name} take {size_text(own[name])}{rest}. "
-        f'{_REMEDIES.get(name, "Give it more memory.")}'
+        f"Largest in the phase '{plan.needs.peak_phase}': {name}, {size_text(own[name])}{rest}. "
+        f'{REMEDIES[name]}'
     )

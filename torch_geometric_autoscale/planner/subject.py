@@ -15,8 +15,7 @@ from ..history import History
 from ..loader import SubgraphLoader
 from ..scalable import ScalableGNN
 from .pieces import Piece
-
-WHO = 'plan'
+from .terms import WHO
 
 # A model for a piece of the graph.
 Maker = Callable[[Piece], torch.nn.Module]
@@ -79,7 +78,8 @@ def with_tables_of(model: ScalableGNN, num_nodes: int) -> ScalableGNN:
     for module in model.modules():
         if isinstance(module, History):
             dtype = module.dtype if module.dtype_is_chosen else None
-            memo[id(module)] = History(num_nodes, module.embedding_dim, dtype=dtype)
+            # Other tiers are compared with main memory, wherever the model computes.
+            memo[id(module)] = History(num_nodes, module.embedding_dim, dtype=dtype, tier='ram')
         for value in vars(module).values():
             if isinstance(value, Tensor) and value.grad_fn is not None:
                 memo[id(value)] = value.detach()  # left by an earlier call; cannot be copied
@@ -92,7 +92,7 @@ def _converted_again(model: AutoScaled, piece: Piece) -> AutoScaled:
     nodes = torch.arange(piece.num_nodes)
     return autoscale(
         copy.deepcopy(model.module), piece.data, partition=(nodes, piece.ptr), verify=False,
-        inputs=model._conversion.inputs.sources,
+        inputs=model._conversion.inputs.sources, tier='ram',
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ class Traffic:
         self,
         widths: Sequence[int],
         exact_dtype: str,
-        folder: str | Path | None,
+        folder: str | os.PathLike[str] | None,
         device: torch.device,
     ) -> None:
         self.widths, self.exact_dtype, self.device = tuple(widths), exact_dtype, device

@@ -1,7 +1,8 @@
 """What is asked of a plan, and the settings that come into question for it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from .choice import Choice
 
@@ -71,3 +72,14 @@ def degrees_of_comfort(
         levels.append((False, *levels[-1][1:]))
     for on in levels:
         yield Choice(num_parts, batch_size, tier, dtype, wishes.history_cache, *on)
+
+
+def without_one(wishes: Wishes) -> Iterator[tuple[str, Any, Wishes]]:
+    """The wishes without one of them that memory may be lacking for: its name, its value."""
+    storage: dict[str, Any] = dict.fromkeys(('history_tier', 'history_dtype', 'batch_size'))
+    comfort = ('full_batch', 'measure_memory', 'keep_first_propagation')
+    instead = {**storage, 'history_cache': 0, **dict.fromkeys(comfort, False)}
+    for name, value in instead.items():
+        wish = getattr(wishes, name)
+        if wish:
+            yield name, wish, replace(wishes, **{name: value})
