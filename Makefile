@@ -7,7 +7,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BENCHMARKS := $(filter-out benchmarks/graphs.py benchmarks/timing.py, $(wildcard benchmarks/*.py))
+# benchmarks/gpu.py needs a CUDA device and is run by itself.
+BENCHMARKS := $(filter-out benchmarks/graphs.py benchmarks/timing.py benchmarks/gpu.py, $(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow bench clean
 

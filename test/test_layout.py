@@ -13,15 +13,17 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 
 # A module imports only modules above it, wherever in its code the import stands.
 ORDER = [
-    '_version', 'errors', 'sizes', 'progress', 'files',
+    '_version', 'errors', 'sizes', 'progress', 'files', 'ahead',
     'graph_folder.header', 'graph_folder.arrays', 'graph_folder.folder', 'graph_folder.part',
     'graph_folder.writer', 'graph_folder.edge_chunks', 'graph_folder.spool',
     'graph_folder.placing', 'graph_folder.merging', 'graph_folder',
+    'kernels.support', 'kernels.rows_triton', 'kernels.rows', 'kernels.spmm_triton',
+    'kernels.spmm', 'kernels',
     # graph
     'mapped', 'edges', 'grouped', 'graph_input', 'graph', 'normalize', 'bucket_sort', 'batching',
     'lazy', 'tags',
-    'torch_csr', 'csr_tensor', 'row_pattern', 'sparse_rows', 'batch_edges', 'adjacency', 'batch',
-    'metrics',
+    'sparse_product', 'torch_csr', 'csr_tensor', 'row_pattern', 'sparse_rows', 'batch_edges',
+    'adjacency', 'batch', 'prepared', 'metrics',
     # partition
     'partition.simple_graph', 'partition.contract', 'partition.matrices', 'partition.cache',
     'partition.quality', 'partition.random_backend', 'partition.level', 'partition.clustering',
@@ -33,6 +35,9 @@ ORDER = [
     'history.encoding', 'history.medium', 'history.memory', 'history.disk', 'history.store',
     'history.table', 'history.cache', 'history.tiers', 'history.history', 'history.move',
     'history.summary', 'history',
+    'transfer.runtime', 'transfer.simulated', 'transfer.cuda', 'transfer.buffers',
+    'transfer.worker', 'transfer.lane', 'transfer.ways', 'transfer.choice', 'transfer.pool',
+    'transfer.moves', 'transfer.placing', 'transfer',
     'staleness', 'error_meter',
     'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'quantiles',
     'hooks', 'refusals', 'operator_forms', 'cheaper_orders', 'sequences', 'operators',
@@ -40,7 +45,7 @@ ORDER = [
     'steps',
     'interception', 'batch_run', 'trace', 'forward_key', 'trace_memory', 'step_tables', 'inference',
     'arguments',
-    'scalable',
+    'scalable', 'prefetch',
     # conversion
     'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
     'conversion.source', 'conversion.node_parameters', 'conversion.caches',
@@ -73,17 +78,17 @@ ORDER = [
     'training.checkpoint_folder', 'training.saver', 'training.random_state', 'training.run_state',
     'training.loop', 'training.machine', 'training.record', 'training.plots', 'training',
     # planner
-    'planner.choice', 'planner.process', 'planner.facts', 'planner.fit', 'planner.measure',
-    'planner.tables', 'planner.text', 'planner.halos', 'planner.pieces', 'planner.wishes',
-    'planner.graphs', 'planner.subject', 'planner.trial', 'planner.costs', 'planner.needs',
-    'planner.device', 'planner.plan', 'planner.traffic', 'planner.remedies', 'planner.planner',
-    'planner.planning', 'planner',
+    'planner.terms', 'planner.choice', 'planner.process', 'planner.facts', 'planner.fit',
+    'planner.measure', 'planner.tables', 'planner.text', 'planner.halos', 'planner.pieces',
+    'planner.wishes', 'planner.shape', 'planner.graphs', 'planner.subject', 'planner.trial', 'planner.costs',
+    'planner.needs', 'planner.device', 'planner.calibration', 'planner.plan', 'planner.traffic',
+    'planner.remedies', 'planner.prediction', 'planner.planner', 'planner.planning', 'planner',
     # command line
     'cli.allocator', 'cli.torch_log', 'cli.console', 'cli.options', 'cli.help', 'cli.cut_graph',
     'cli.job',
-    'cli.finished', 'cli.run_folder', 'cli.planned_job', 'cli.plan', 'cli.train',
+    'cli.finished', 'cli.run_folder', 'cli.keywords', 'cli.planned_job', 'cli.plan', 'cli.train',
     'cli.evaluate', 'cli.predict', 'cli.info',
-    'cli.keywords', 'cli.convert', 'cli.generate',
+    'cli.convert', 'cli.generate',
     # benchmark suites
     'benchmark.suite', 'benchmark.arguments', 'benchmark.experiment', 'benchmark.stand_in',
     'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.subgraphs',

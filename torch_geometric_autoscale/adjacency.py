@@ -10,9 +10,10 @@ from .batch_edges import BatchEdges
 from .batching import contiguous
 from .csr_tensor import CsrTensor
 from .errors import explain
-from .graph import Graph, VariantKey, multiply
+from .graph import Graph, VariantKey
 from .lazy import LazyRows
-from .tags import halo_is_constant, version_of
+from .sparse_product import product
+from .tags import halo_is_constant, mark_halo_constant, version_of
 from .torch_csr import csr_matrix
 
 
@@ -29,6 +30,7 @@ class Adjacency(CsrTensor):
     key: VariantKey | None
     is_square: bool
     _cache: dict[Any, Any]
+    _prepared: dict[Any, Any]  # of what may be asked for, and has not been yet
     _own_values: Tensor | None
 
     @staticmethod
@@ -46,7 +48,7 @@ class Adjacency(CsrTensor):
             cls, size, dtype=dtype, device=torch.device(device)
         )
         self.edges, self.key, self.is_square = edges, key, square
-        self._cache = {}
+        self._cache, self._prepared = {}, {}
         self._own_values = None
         return self
 
@@ -127,7 +129,9 @@ class Adjacency(CsrTensor):
     # Arrays ######################################################################
 
     def _kept(self, name: Any, compute: Callable[[], Any]) -> Any:
-        if name not in self._cache:
+        if name in self._prepared:
+            self._cache[name] = self._prepared.pop(name)
+        elif name not in self._cache:
             # It may serve a training step later, and is nothing that a forward calls.
             with torch.inference_mode(False), torch._C.DisableTorchFunction():
                 self._cache[name] = compute()
@@ -154,7 +158,9 @@ class Adjacency(CsrTensor):
             elif crow.numel() > rows + 1:
                 crow = crow[: rows + 1]
                 col = col[: int(crow[-1])]
-            return crow.to(self.device), col.to(self.device)
+            # Pageable memory is staged before the call returns: the host waits for no device.
+            crow = crow.to(self.device, non_blocking=True)
+            return crow, col.to(self.device, non_blocking=True)
 
         return self._kept('arrays', compute)
 
@@ -168,7 +174,7 @@ class Adjacency(CsrTensor):
                 weight = self.edges.slice(self.key).weight
             if weight is None:
                 return torch.ones(col.numel(), dtype=dtype, device=self.device)
-            return weight[: col.numel()].to(self.device, dtype)
+            return weight[: col.numel()].to(self.device, dtype, non_blocking=True)
 
         return self._kept(('values', dtype), compute)
 
@@ -193,6 +199,8 @@ class Adjacency(CsrTensor):
         def compute() -> Tensor:
             _, col = self._arrays()
             row, value = self._target().int(), self.values_as(dtype)
+            if self.device.type != 'cpu':
+                return self._transposed(col, row, value, num_sources)
             if num_sources < self.size(1):
                 keep = (col < num_sources).nonzero().view(-1)
                 row, col, value = row[keep], col[keep], value[keep]
@@ -203,6 +211,16 @@ class Adjacency(CsrTensor):
 
         return self._kept(('transpose', dtype, num_sources), compute)
 
+    def _transposed(self, col: Tensor, row: Tensor, value: Tensor, num_sources: int) -> Tensor:
+        """The same on a device, whose numbers the host does not wait for."""
+        on_host = self.edges.slice(self.key).col[: col.numel()]
+        kept = int((on_host < num_sources).sum())
+        col, order = torch.sort(col, stable=True)
+        order = order[:kept]
+        bounds = torch.arange(num_sources + 1, dtype=torch.int32, device=self.device)
+        crow = torch.searchsorted(col[:kept], bounds, out_int32=True)
+        return csr_matrix(crow, row[order], value[order], (num_sources, self.size(0)))
+
     def values(self) -> Tensor:
         """Edge weights in this adjacency's type; ones where the graph has none. ``(E_b,)``."""
         return self.values_as(self.dtype)
@@ -211,8 +229,9 @@ class Adjacency(CsrTensor):
         """Whether ``weight`` holds this adjacency's edge weights, in whatever type."""
         if self.weight is None or weight.device != self.device:
             return False
+        values = self.values_as(weight.dtype)
         with torch._C.DisableTorchFunction():  # the forward decides nothing by it
-            return torch.equal(weight, self.values_as(weight.dtype))
+            return weight is values or torch.equal(weight, values)
 
     def to_csr(self) -> Tensor:
         """A plain ``torch.sparse_csr`` tensor with 64-bit indices."""
@@ -272,6 +291,10 @@ class Adjacency(CsrTensor):
         return self._sum(x) / (crow[1:] - crow[:-1]).clamp(min=1).to(x.dtype).view(-1, 1)
 
     def _sum(self, x: Tensor) -> Tensor:
+        if x.dtype in (torch.bfloat16, torch.float16):  # as under autocast; summed in full
+            wide = x.float()
+            wide = mark_halo_constant(wide) if halo_is_constant(x) else wide
+            return _SparseSum.apply(wide, self).to(x.dtype)
         if x.dtype not in (torch.float32, torch.float64):
             messages = x.index_select(0, self._arrays()[1]) * self.values_as(x.dtype).view(-1, 1)
             return x.new_zeros(self.size(0), x.size(1)).index_add_(0, self._target(), messages)
@@ -316,7 +339,7 @@ class _SparseSum(torch.autograd.Function):
         ctx.adj = adj
         # Pulled halo rows are constants: no gradient is owed to them.
         ctx.num_sources = adj.batch_size if halo_is_constant(x) else adj.size(1)
-        return multiply(adj._forward_matrix(x.dtype), x)
+        return product(adj._forward_matrix(x.dtype), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -324,11 +347,10 @@ class _SparseSum(torch.autograd.Function):
         adj: Adjacency = ctx.adj
         matrix = adj._backward_matrix(grad.dtype, ctx.num_sources)
         if ctx.num_sources == adj.size(1):
-            return multiply(matrix, grad), None
+            return product(matrix, grad), None
         out = grad.new_empty(adj.size(1), grad.size(1))
         out[ctx.num_sources :] = 0
-        with torch.autocast(grad.device.type, enabled=False):
-            torch.mm(matrix, grad, out=out[: ctx.num_sources])
+        product(matrix, grad, out=out[: ctx.num_sources])
         return out, None
 
 

@@ -1,13 +1,15 @@
 """One mini-batch: batch nodes and their halo, as PyG's ``Data``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.data.storage import recursive_apply
 
 from .adjacency import Adjacency
-from .tags import adjacency_of, tag_edge_index
+from .tags import adjacency_of, mark_copy, tag_edge_index
 
 
 class SubgraphBatch(Data):
@@ -131,10 +133,56 @@ class SubgraphBatch(Data):
     def num_edges(self) -> int:
         return int(self.edge_index.size(1))
 
+    def to(self, *args: Any, **kwargs: Any) -> 'SubgraphBatch':
+        """Bring every tensor to a device, in place; see PyG's ``Data.to``."""
+        before = self._nodes()
+        super().to(*args, **kwargs)
+        self._mark_copies(before)
+        return self
+
+    def move(
+        self, device: torch.device, copies: Callable[[list[Tensor]], list[Tensor]]
+    ) -> 'SubgraphBatch':
+        """Bring every tensor to a device, in place, all plain ones together.
+
+        Args:
+            device: Where.
+            copies: Gives copies of plain tensors there.
+        """
+        self._drop_tied()
+        before = self._nodes()
+        plain = [name for name, value in self._store.items() if type(value) is Tensor]
+        moved = copies([self._store[name] for name in plain])
+
+        def to(value: Any) -> Any:
+            return value.to(device)
+
+        for name, value in self._store.items():
+            if name not in plain:
+                self._store[name] = recursive_apply(value, to)
+        for name, value in zip(plain, moved, strict=True):
+            self._store[name] = value
+        self.__dict__['_applied'] = (*self.__dict__.get('_applied', ()), to)
+        self._mark_copies(before)
+        return self
+
+    def _nodes(self) -> dict[str, Any]:
+        return {name: self._store.get(name) for name in ('n_id', 'offset', 'count')}
+
+    def _mark_copies(self, before: dict[str, Any]) -> None:
+        """Spare whoever checks the nodes of a batch the way back to the host."""
+        for name, value in before.items():
+            if isinstance(value, Tensor):
+                mark_copy(self._store[name], value)
+
+    def _drop_tied(self) -> None:
+        """Drop an ``edge_index`` that is tied to ``adj_t``: it is cut again when asked for."""
+        if adjacency_of(self._store.get('edge_index')) is not None:
+            self._store.pop('edge_index')
+
     def apply(self, func: Any, *args: str) -> 'SubgraphBatch':
         """Apply ``func``, e.g. a move to a device, to every tensor."""
-        if adjacency_of(self._store.get('edge_index')) is not None:
-            self._store.pop('edge_index')  # tied to adj_t: cut again when asked for
+        self._drop_tied()
         lazy = {name for name in self._lazy() if name != 'edge_index'}
         if args and lazy & set(args):
             self._cut_all()

@@ -3,6 +3,7 @@
 Everything here is plain tensors and plain index arithmetic, so that it runs in worker processes.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -73,13 +74,15 @@ class BatchBuilder:
         self.both_directions = both_directions
         self._halos: dict[int, Tensor] = {}
         self._by_source: tuple[Tensor, Tensor] | None = None
-        self._make_scratch()
+        self._scratch = _Scratch(graph.num_nodes)
 
-    def _make_scratch(self) -> None:
-        # local_id[v] is only read for nodes of the batch at hand, so it is never cleared.
-        with torch.inference_mode(False):  # it is written to in training, too
-            self._local_id = torch.empty(self.graph.num_nodes, dtype=torch.int32)
-            self._inside = torch.zeros(self.graph.num_nodes, dtype=torch.bool)
+    @property
+    def _local_id(self) -> Tensor:
+        return self._scratch.local_id
+
+    @property
+    def _inside(self) -> Tensor:
+        return self._scratch.inside
 
     # Nodes #######################################################################
 
@@ -174,12 +177,26 @@ class BatchBuilder:
     def __getstate__(self) -> dict[str, Any]:
         # Tensors sent to a spawned worker are shared with it; workers must not share scratch space.
         state = {**self.__dict__, '_by_source': None}
-        del state['_local_id'], state['_inside']
+        del state['_scratch']
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._make_scratch()
+        self._scratch = _Scratch(self.graph.num_nodes)
+
+
+class _Scratch(threading.local):
+    """Space to work in, for each thread its own: one may cut ahead while another computes.
+
+    Attributes:
+        local_id: ``(N,)`` only read for nodes of the batch at hand, so it is never cleared.
+        inside: ``(N,)`` false but while it is in use.
+    """
+
+    def __init__(self, num_nodes: int) -> None:
+        with torch.inference_mode(False):  # it is written to in training, too
+            self.local_id = torch.empty(num_nodes, dtype=torch.int32)
+            self.inside = torch.zeros(num_nodes, dtype=torch.bool)
 
 
 def _sorted_unique(ids: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from .graph import check_same_graph
 from .guard import passed_boundary
 from .history import History
 from .tags import mark_halo_constant
+from .transfer import current_moves
 
 
 class _ReplaceHalo(torch.autograd.Function):
@@ -71,11 +72,15 @@ def push_and_pull_rows(
         ValueError: If the history holds rows of another graph or width. It is untouched then.
     """
     check_same_graph(who, history.graph, fingerprint)
-    halo = n_id[batch_size:]
-    rows = None
-    if halo.numel():
-        rows = x.new_empty((n_id.numel(), history.embedding_dim))
-        history.pull(halo, out=rows[batch_size:])
-    history.push(x[:batch_size].detach(), n_id[:batch_size], offset, count)
+    moves = current_moves()
+    here = None if moves is None else moves.rows_of(history, n_id, batch_size)
+    if moves is not None and here is not None:
+        rows = moves.exchange(history, x, here)
+    else:
+        halo, rows = n_id[batch_size:], None
+        if halo.numel():
+            rows = x.new_empty((n_id.numel(), history.embedding_dim))
+            history.pull(halo, out=rows[batch_size:])
+        history.push(x[:batch_size].detach(), n_id[:batch_size], offset, count)
     history.belong_to(fingerprint)
     return passed_boundary(x) if rows is None else replace_halo(x, rows, batch_size)

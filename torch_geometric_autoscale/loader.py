@@ -1,6 +1,6 @@
 """Mini-batches of whole partitions with their 1-hop halo."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data, FeatureStore
 
 from .adjacency import Adjacency
+from .ahead import one_ahead
 from .batch import SubgraphBatch
 from .batch_edges import BatchEdges, Features
 from .batching import BatchBuilder, BatchNodes, EdgeSlice, contiguous
@@ -18,6 +19,7 @@ from .lazy import LazyRows
 from .loader_input import LoaderInput, as_mask, read_input, with_features_of
 from .mapped import mapped_file
 from .operators import teach_pyg
+from .prepared import Uses, prepare, uses_of
 from .sparse_rows import SparseRows
 from .stored_rows import StoredRows
 
@@ -68,8 +70,8 @@ class PartitionLoader(DataLoader):
     Args:
         who: The public call on whose behalf errors speak.
         prepared: The graph.
-        batch_size, bipartite, log, input_nodes, drop_unlabelled, keep_first_propagation, kwargs:
-            As in :class:`SubgraphLoader`.
+        batch_size, bipartite, log, input_nodes, drop_unlabelled, keep_first_propagation, prefetch,
+            kwargs: As in :class:`SubgraphLoader`.
     """
 
     def __init__(
@@ -83,15 +85,19 @@ class PartitionLoader(DataLoader):
         input_nodes: Tensor | None = None,
         drop_unlabelled: bool = False,
         keep_first_propagation: bool = True,
+        prefetch: bool = False,
         **kwargs: Any,
     ) -> None:
         teach_pyg()
         check_batch_size(who, batch_size)
         self.bipartite = bipartite
+        self.prefetch = prefetch
         self.keep_first_propagation = keep_first_propagation
         self._take(prepared)
         num_nodes = self.graph.num_nodes
         self.input_mask = as_mask(who, input_nodes, num_nodes)
+        # Counted once: the whole mask is as long as the graph, and there is a batch every moment.
+        self._num_inputs = 1 if self.input_mask is None else max(int(self.input_mask.sum()), 1)
         # Partitions without nodes have nothing to compute.
         self.parts = (self.ptr[1:] > self.ptr[:-1]).nonzero().view(-1)
         parts = self.parts
@@ -126,8 +132,37 @@ class PartitionLoader(DataLoader):
         self._features_lie_elsewhere = stored or (x is not None and mapped_file(x) is not None)
 
     def __iter__(self) -> Iterator[SubgraphBatch]:  # type: ignore[override]
+        if self.prefetch:
+            return self.ahead()
+        return self._batches()
+
+    def _batches(self) -> Iterator[SubgraphBatch]:
         for raw in super().__iter__():
             yield self._wrap(raw)
+
+    def ahead(
+        self, ready: Callable[[SubgraphBatch, Uses], SubgraphBatch] | None = None
+    ) -> Iterator[SubgraphBatch]:
+        """The same batches, each assembled in a thread while its predecessor is in use.
+
+        What a batch's adjacency was asked for, the next but one has prepared: its edges in that
+        variant, their transpose. The first two have not.
+
+        Args:
+            ready: Does the rest in that thread, with what was prepared; by default nothing.
+        """
+        uses = Uses({}, ())
+
+        def assembled() -> Iterator[SubgraphBatch]:
+            for raw in DataLoader.__iter__(self):
+                batch, known = self._wrap(raw), uses
+                prepare(batch, known)
+                yield batch if ready is None else ready(batch, known)
+
+        for batch in one_ahead(assembled()):
+            yield batch
+            uses = uses_of(batch)
+            del batch
 
     @property
     def num_sweep_batches(self) -> int:
@@ -183,8 +218,8 @@ class PartitionLoader(DataLoader):
         batch.__dict__['_whole_edges'] = self.edge_attrs
         if self.input_mask is not None:
             batch.input_mask = self.input_mask[nodes.n_id[: nodes.batch_size]]
-            total = max(int(self.input_mask.sum()), 1)
-            batch.loss_weight = int(batch.input_mask.sum()) / total
+            batch.input_rows = batch.input_mask.nonzero().view(-1)
+            batch.loss_weight = batch.input_rows.numel() / self._num_inputs
         return batch
 
 
@@ -204,12 +239,15 @@ class SubgraphLoader(PartitionLoader):
             also every target of an edge out of it, and those edges, for operators that read both
             ways.
         input_nodes: Boolean mask or ids of the nodes that a loss is taken on. Adds
-            ``batch.input_mask`` (``(B,)``) and ``batch.loss_weight``.
+            ``batch.input_mask`` (``(B,)``), its rows ``batch.input_rows``, and
+            ``batch.loss_weight``.
         drop_unlabelled: With ``input_nodes``: leave out partitions without any of them. Their
             histories then age until the next refresh.
         keep_first_propagation: Whether the product of the adjacency and untouched features, the
             same in every epoch, is computed once and kept: one more table as large as ``x``. Not
             done for features that are mapped from a file or lie in a feature store.
+        prefetch: Assemble each batch in a thread while its predecessor is in use, whatever
+            ``num_workers``: the same batches in the same order. At most one is kept ahead.
         feature_store: Where the features are, if ``data`` has no ``x``: a PyG ``FeatureStore`` that
             gives rows by ``TensorAttr(group_name=None, attr_name='x', index=ids)``. Each batch
             reads its rows in one call, in the order of ``n_id``.
@@ -232,6 +270,7 @@ class SubgraphLoader(PartitionLoader):
         input_nodes: Tensor | None = None,
         drop_unlabelled: bool = False,
         keep_first_propagation: bool = True,
+        prefetch: bool = False,
         feature_store: FeatureStore | None = None,
         **kwargs: Any,
     ) -> None:
@@ -244,7 +283,7 @@ class SubgraphLoader(PartitionLoader):
         super().__init__(
             who, prepared, batch_size, bipartite, log, input_nodes=input_nodes,
             drop_unlabelled=drop_unlabelled, keep_first_propagation=keep_first_propagation,
-            **kwargs,
+            prefetch=prefetch, **kwargs,
         )  # fmt: skip
 
 

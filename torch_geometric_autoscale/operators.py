@@ -50,7 +50,7 @@ def teach_pyg() -> None:
         pyg.ChebConv.__norm__ = scaled_laplacian
         QuantileAggregation.forward = quantiles_of_a_batch
     for name, module in list(sys.modules.items()):
-        if module in _known_modules or name.startswith(__package__):
+        if module is None or module in _known_modules or name.startswith(__package__):
             continue
         _replace_gcn_norm(module)
         if not getattr(getattr(module, '__spec__', None), '_initializing', False):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from .loader import SubgraphLoader
 from .norms import BatchRowStatistics, refuse_graph_statistics
 from .operators import refuse_whole_graph_operators, teach_pyg
 from .staleness import note_exchange, note_refresh, note_reset
+from .tags import is_copy
 from .trace_memory import TraceMemory
+from .transfer import Rows, moving, place, pool_for
 
 
 class ScalableGNN(torch.nn.Module):
@@ -96,7 +99,7 @@ class ScalableGNN(torch.nn.Module):
             self._refuse_batch_without_nodes(given)
             return super().__call__(*args, **kwargs)
         self._check_call(given, call)
-        with batch_call(call), guard_model(self):
+        with batch_call(call), guard_model(self), self._moving(call):
             if self.training and call.batch_size < call.num_nodes:
                 with BatchRowStatistics({call.num_nodes: call.batch_size}):
                     out = super().__call__(*args, **kwargs)
@@ -105,6 +108,24 @@ class ScalableGNN(torch.nn.Module):
         nodes = call if call.adj_t is None else call.adj_t.edges.nodes  # the latter on the CPU
         note_exchange(call.written, nodes.n_id, call.batch_size, nodes.offset, nodes.count)
         return batch_rows(out, call)
+
+    def _moving(self, call: BatchCall) -> Any:
+        """Begin to pull the halo rows of every boundary, where a pool moves them."""
+        parameter = next(self.parameters(), None)
+        device = call.n_id.device if parameter is None else parameter.device
+        pool = pool_for(device)
+        if pool is None:
+            return nullcontext()
+        # A batch of a loader has its nodes on the host.
+        nodes = call if call.adj_t is None else call.adj_t.edges.nodes
+        n_id, offset, count = (
+            None if value is None else value.cpu()
+            for value in (nodes.n_id, nodes.offset, nodes.count)
+        )
+        assert n_id is not None
+        rows = Rows(call.n_id, call.batch_size, n_id, offset, count)
+        place(self.histories, device)
+        return moving(pool, ((history, rows) for history in self.histories))  # type: ignore[misc]
 
     def push_and_pull(
         self,
@@ -231,7 +252,7 @@ class ScalableGNN(torch.nn.Module):
         if call.adj_t is not None:
             self._check_graph(who, call.adj_t.graph.num_nodes, call.fingerprint)
             nodes = call.adj_t.edges.nodes
-            same = nodes.n_id is call.n_id or torch.equal(nodes.n_id, call.n_id.cpu())
+            same = is_copy(call.n_id, nodes.n_id) or torch.equal(nodes.n_id, call.n_id.cpu())
             if not same or nodes.batch_size != call.batch_size:
                 raise ValueError(
                     explain(who, "'adj_t', 'batch_size' and 'n_id' must describe the same batch",
@@ -243,7 +264,12 @@ class ScalableGNN(torch.nn.Module):
                 explain(who, "'offset' and 'count' belong together", 'one of them',
                         'Pass both, as the loader gives them, or neither.')
             )  # fmt: skip
-        nodes_known = call.adj_t is not None and call.adj_t.edges.nodes.offset is call.offset
+        known = None if call.adj_t is None else call.adj_t.edges.nodes
+        nodes_known = (
+            known is not None
+            and is_copy(call.offset, known.offset)
+            and is_copy(call.count, known.count)
+        )
         if call.offset is not None and call.count is not None and not nodes_known:
             check_chunks(who, call.offset, call.count, call.n_id[: call.batch_size])
         form = form_of(self.forward)

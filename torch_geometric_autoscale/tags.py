@@ -80,6 +80,24 @@ def halo_is_constant(x: Tensor) -> bool:
     return getattr(x, '_halo_is_constant', None) == version_of(x)
 
 
+def mark_copy(x: Tensor, of: Tensor) -> Tensor:
+    """Note on ``x`` that it is a copy of another tensor, e.g. on another device."""
+    if x is not of:
+        original = getattr(of, '_copy_of', None)  # of a copy it is one of the first
+        known = original is not None and original[1:] == (version_of(original[0]), version_of(of))
+        source = original[0] if known else of  # type: ignore[index]
+        x._copy_of = (source, version_of(source), version_of(x))  # type: ignore[attr-defined]
+    return x
+
+
+def is_copy(x: Tensor | None, of: Tensor | None) -> bool:
+    """Whether ``x`` is ``of``, or was marked as its copy, with neither written to since."""
+    if x is of:
+        return True
+    original, *versions = getattr(x, '_copy_of', (None,))
+    return original is of and of is not None and versions == [version_of(of), version_of(x)]
+
+
 def version_of(x: Tensor | None) -> int:
     """A number that grows with every write to ``x``; constant where PyTorch keeps none."""
     return -1 if x is None or x.is_inference() else x._version

@@ -76,6 +76,18 @@ def test_the_comparison_gets_as_many_seconds_by_default(options, tmp_path):
     assert full['seconds'] >= gas['seconds']
 
 
+def test_batches_ahead_change_no_number_and_a_precision_does(options, tmp_path):
+    changes = {'plain': [], 'ahead': ['prefetch=true'], 'narrow': ['precision=bfloat16']}
+    losses, used = {}, {}
+    for name, more in changes.items():
+        assert main(['train', *options, 'epochs=2', *more, f'out={tmp_path / name}']) == 0
+        runs = record_of(tmp_path / name)['runs']
+        losses[name] = [[epoch['loss'] for epoch in run['epochs']] for run in runs]
+        used[name] = [run['settings']['precision'] for run in runs]
+    assert losses['ahead'] == losses['plain'] != losses['narrow']
+    assert used == {'plain': ['float32'] * 2, 'ahead': ['float32'] * 2, 'narrow': ['bfloat16'] * 2}
+
+
 def test_features_may_be_kept_sparse_in_every_step(options, tmp_path, capsys):
     run = tmp_path / 'sparse'
     assert main(['train', *options, 'features=sparse', f'out={run}']) == 0

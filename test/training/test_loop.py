@@ -287,3 +287,45 @@ def test_worker_processes_change_no_number():
         for workers in (0, 2)
     ]  # fmt: skip
     assert numbers(runs[0]) == numbers(runs[1])
+
+
+@pytest.mark.parametrize('schedule', ['constant', 'onecycle'])
+def test_batches_ahead_change_no_number(schedule):
+    ahead, plain = (
+        train(
+            tiny_model(dropout=0.5), tiny_data(), tiny_ptr(),
+            tiny_settings(prefetch=prefetch, schedule=schedule, max_steps=2), log=False,
+        )
+        for prefetch in (True, False)
+    )  # fmt: skip
+    assert numbers(ahead) == numbers(plain)
+    assert ahead.val == plain.val
+
+
+def test_training_in_bfloat16_learns_and_keeps_histories_in_float32():
+    model = tiny_model()
+    settings = tiny_settings(precision='bfloat16', epochs=30, lr=0.05)
+    run = train(model, tiny_data(), tiny_ptr(), settings, log=False)
+    assert run.epochs[-1].loss < 0.5 * run.epochs[0].loss
+    assert run.val > 60
+    assert {history.dtype for history in model.histories} == {torch.float32}
+
+
+def test_losses_of_a_device_are_added_without_asking_for_them(monkeypatch):
+    trainer = loop_module._Trainer(
+        tiny_model(), tiny_data(), tiny_ptr(), tiny_settings(), torch.nn.functional.cross_entropy
+    )
+
+    class Elsewhere(torch.Tensor):
+        device = property(lambda self: torch.device('cuda'))
+
+    position = trainer.training.position
+    for value, weight in ((0.5, 2), (0.25, 4)):
+        trainer._note_loss(torch.tensor(value).as_subclass(Elsewhere), weight)
+    assert position.loss == 0.0
+    trainer._add_losses()
+    assert position.loss == 2.0
+    trainer._note_loss(torch.tensor(1.5), 2)
+    assert position.loss == 5.0
+    trainer._add_losses()
+    assert position.loss == 5.0

@@ -41,8 +41,8 @@ RESULTS = ('settings.yaml', 'checkpoint.pt', 'record.json', 'accuracy.png', 'sta
 MODES = ('gas', 'full')
 # Options that may be given with resume=RUN: they change no number of the run.
 WITH_RESUME = (
-    'resume', 'root', 'cache', 'dataset', 'dataset.name', 'device', 'num_workers', 'history.tier',
-    'history.cache', 'checkpoint.every', 'measure_error', 'tensorboard',
+    'resume', 'root', 'cache', 'dataset', 'dataset.name', 'device', 'num_workers', 'prefetch',
+    'history.tier', 'history.cache', 'checkpoint.every', 'measure_error', 'tensorboard',
 )  # fmt: skip
 
 

@@ -201,6 +201,8 @@ def _run_settings(settings: Mapping[str, Any], batch_size: int) -> TrainSettings
     return TrainSettings(
         mode='gas', batch_size=batch_size, **_storage(settings),
         measure_error=settings.get('measure_error', False),  # not there in an earlier version
+        prefetch=settings.get('prefetch'),
+        precision=settings.get('precision', 'float32'),
         **{name: settings[name] for name in names},
     )  # fmt: skip
 
@@ -236,7 +238,8 @@ def _full_settings(settings: Mapping[str, Any], first: Run) -> tuple[TrainSettin
     changes = {} if own['dropout'] == 'same' else {'dropout': own['dropout']}
     chosen = TrainSettings(
         mode='full', epochs=own['epochs'], max_seconds=max_seconds, seed=settings['seed'],
-        measure_memory=settings['measure_memory'], **_storage(settings), **same,
+        measure_memory=settings['measure_memory'], precision=settings.get('precision', 'float32'),
+        **_storage(settings), **same,
     )  # fmt: skip
     return chosen, changes
 

@@ -1,6 +1,7 @@
 """``autoscale``: any module built from PyG's operators, trained with histories."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..operators import refuse_whole_graph_operators, teach_pyg
 from ..scalable import ScalableGNN, refuse_several_processes
 from ..staleness import note_exchange, note_refresh, note_reset
 from ..trace_memory import TraceMemory
+from ..transfer import Rows, moving, place, pool_for
 from .boundaries import Boundary, Plan
 from .conversion import Conversion
 from .hetero_graph import UnionGraph
@@ -206,9 +208,25 @@ class AutoScaled(torch.nn.Module):
                 here.n_id, here.offset, here.count, fingerprint,
             )  # fmt: skip
 
-        out = self._conversion.run(self.module, batch, exchange, overrides)
+        with self._moving(rows):
+            out = self._conversion.run(self.module, batch, exchange, overrides)
         self._note_exchange(rows)
         return out
+
+    def _moving(self, rows: Mapping[str, TypeRows]) -> Any:
+        """Begin to pull the halo rows of every boundary, where a pool moves them."""
+        parameter = next(self.parameters(), None)
+        device = torch.device('cpu') if parameter is None else parameter.device
+        pool = pool_for(device)
+        if pool is None:
+            return nullcontext()
+        place(self.histories, device)
+        wanted: Any = (
+            (history, Rows(here.n_id, here.batch_size, here.n_id, here.offset, here.count))
+            for history, boundary in zip(self.histories, self.boundaries, strict=True)
+            for here in (rows[boundary.node_type],)
+        )
+        return moving(pool, wanted)
 
     def _note_exchange(self, rows: Mapping[str, TypeRows]) -> None:
         for node_type, here in rows.items():

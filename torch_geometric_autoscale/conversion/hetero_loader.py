@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch_geometric.data import HeteroData
 
+from ..ahead import one_ahead
 from ..batching import BatchBuilder
 from ..errors import explain
 from ..loader import check_batch_size
@@ -74,7 +75,7 @@ class CutHetero:
             free = int(gaps[0]) if gaps.numel() else ids.numel()
             n_id = torch.cat([n_id, torch.tensor([free])])
         while n_id.numel() in taken and n_id.numel():  # every node is there: one of them again
-            n_id = torch.cat([n_id, n_id[:1]])
+            n_id = torch.cat([n_id, n_id[-1:]])
         return n_id
 
 
@@ -88,6 +89,7 @@ class HeteroAutoscaleLoader(DataLoader):
         cut: Cuts the batches.
         fill: ``fill(raw)`` makes a batch of what ``cut`` gives.
         batch_size: Partitions per batch.
+        prefetch: Assemble each batch in a thread while its predecessor is in use.
         **kwargs: Further arguments of :class:`torch.utils.data.DataLoader`.
     """
 
@@ -96,9 +98,11 @@ class HeteroAutoscaleLoader(DataLoader):
         cut: CutHetero,
         fill: Callable[[dict[str, Any]], HeteroData],
         batch_size: int = 1,
+        prefetch: bool = False,
         **kwargs: Any,
     ) -> None:
         check_batch_size(_WHO, batch_size)
+        self.prefetch = prefetch
         for name in ('input_nodes', 'drop_unlabelled', 'keep_first_propagation'):
             if name in kwargs:
                 raise TypeError(
@@ -116,6 +120,10 @@ class HeteroAutoscaleLoader(DataLoader):
         )
 
     def __iter__(self) -> Iterator[HeteroData]:  # type: ignore[override]
+        batches = self._batches()
+        return one_ahead(batches) if self.prefetch else batches
+
+    def _batches(self) -> Iterator[HeteroData]:
         for raw in super().__iter__():
             yield self._fill(raw)
 

@@ -49,6 +49,15 @@ class Encoding(ABC):
         """
 
     @abstractmethod
+    def lost(self, rows: Tensor) -> Tensor | None:
+        """As :meth:`check`, but without waiting for the device of ``rows``.
+
+        Returns:
+            ``(1, 1)`` float64: the largest finite number that would become infinite, or zero;
+            ``None`` if their type leaves no doubt.
+        """
+
+    @abstractmethod
     def encode(self, rows: Tensor) -> Fields:
         """Fields of rows ``(n, width)``, on their device."""
 
@@ -77,6 +86,9 @@ class FloatEncoding(Encoding):
     def check(self, rows: Tensor) -> None:
         _check_range(rows, self.dtype, self.dtype)
 
+    def lost(self, rows: Tensor) -> Tensor | None:
+        return _lost(rows, self.dtype)
+
     def encode(self, rows: Tensor) -> Fields:
         return {'emb': rows.to(self.dtype)}
 
@@ -99,6 +111,9 @@ class Int8Encoding(Encoding):
 
     def check(self, rows: Tensor) -> None:
         _check_range(rows, self.dtype, torch.float32)
+
+    def lost(self, rows: Tensor) -> Tensor | None:
+        return _lost(rows, torch.float32)
 
     def encode(self, rows: Tensor) -> Fields:
         if rows.dtype != torch.float64:
@@ -129,12 +144,35 @@ def _check_range(rows: Tensor, dtype: torch.dtype, holds: torch.dtype) -> None:
         return
     lost = rows.isfinite() & rows.to(holds).isinf()  # what is a little too large is rounded down
     if bool(lost.any()):
-        wider = torch.bfloat16 if torch.finfo(holds).max < 1e9 else torch.float64
-        raise ValueError(
-            explain('History.push', f'numbers must fit the type of the history, {dtype}: at most '
-                    f'{largest:g}', f'{float(rows[lost][0]):g}', 'Make the history with '
-                    f"dtype='{str(wider).removeprefix('torch.')}', which has room for them.")
-        )  # fmt: skip
+        _refuse(dtype, holds, float(rows[lost][0]))
+
+
+def _lost(rows: Tensor, holds: torch.dtype) -> Tensor | None:
+    if rows.numel() == 0 or torch.finfo(rows.dtype).max <= torch.finfo(holds).max:
+        return None
+    lost = rows.isfinite() & rows.to(holds).isinf()
+    return torch.where(lost, rows.abs(), 0).amax().double().view(1, 1)
+
+
+def refuse_lost(encoding: Encoding, number: float) -> None:
+    """Raise if ``number``, from :meth:`Encoding.lost`, is not zero.
+
+    Raises:
+        ValueError: Naming a type that can hold the rows.
+    """
+    if number:
+        dtype = encoding.dtype
+        _refuse(dtype, torch.float32 if dtype == torch.int8 else dtype, number)
+
+
+def _refuse(dtype: torch.dtype, holds: torch.dtype, number: float) -> None:
+    largest = torch.finfo(holds).max
+    wider = torch.bfloat16 if largest < 1e9 else torch.float64
+    raise ValueError(
+        explain('History.push', f'numbers must fit the type of the history, {dtype}: at most '
+                f'{largest:g}', f'{number:g}', 'Make the history with '
+                f"dtype='{str(wider).removeprefix('torch.')}', which has room for them.")
+    )  # fmt: skip
 
 
 def parse_dtype(who: str, dtype: Any, name: str = 'dtype') -> torch.dtype | None:

@@ -1,7 +1,7 @@
 """A history: what was last computed for each node at one layer boundary."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,13 @@ from .encoding import DTYPES, encoding_of, parse_dtype
 from .store import Store
 from .table import TableStore
 from .tiers import new_medium
+
+
+class InFlight(Protocol):
+    """Rows that are moved to or from a table by somebody else."""
+
+    def finish(self) -> None:
+        """Wait until that is over, and raise what went wrong."""
 
 
 class History(torch.nn.Module):
@@ -75,19 +82,59 @@ class History(torch.nn.Module):
             )  # fmt: skip
         encoding = encoding_of(chosen or torch.get_default_dtype())
         store = TableStore(num_embeddings, embedding_dim, encoding, medium)
-        self.store: Store = _with_cache(store, cache_size_in_bytes, device)
+        self.in_flight: InFlight | None = None
+        self.stored: Store = _with_cache(store, cache_size_in_bytes, device)
+        self.tier_is_chosen = tier is not None or device is not None
+
+    @property
+    def store(self) -> Store:
+        """What keeps the rows, once nothing moves to or from it any more.
+
+        Raises:
+            BaseException: What went wrong meanwhile.
+        """
+        self.settle()
+        return self.stored
+
+    @store.setter
+    def store(self, store: Store) -> None:
+        self.settle()
+        self.stored = store
+
+    def settle(self) -> None:
+        """Wait for rows that a transfer pool moves.
+
+        Raises:
+            BaseException: What went wrong meanwhile.
+        """
+        if self.in_flight is not None:
+            self.in_flight.finish()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.settle()
+        return {**self.__dict__, 'in_flight': None}
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.store.encoding.dtype
+        return self.stored.encoding.dtype
+
+    @property
+    def row_dtype(self) -> torch.dtype:
+        """Type of rows that are pulled."""
+        return self.stored.encoding.row_dtype
 
     @property
     def device(self) -> torch.device:
-        return self.store.device
+        return self.stored.device
+
+    @property
+    def is_on_device(self) -> bool:
+        """Whether a device other than the CPU has the rows, or a cache of them, in its memory."""
+        return self.stored.device.type != 'cpu'
 
     @property
     def tier(self) -> str:
-        return self.store.medium.tier
+        return self.stored.medium.tier
 
     @property
     def emb(self) -> Tensor:
@@ -97,12 +144,12 @@ class History(torch.nn.Module):
     @property
     def num_bytes(self) -> int:
         """Size of the table."""
-        return self.store.num_bytes
+        return self.stored.num_bytes
 
     @property
     def cache_size_in_bytes(self) -> int | None:
         """Room of the cache, if there is one."""
-        return self.store.size_in_bytes if isinstance(self.store, CachedStore) else None
+        return self.stored.size_in_bytes if isinstance(self.stored, CachedStore) else None
 
     @property
     def cache_hit_rate(self) -> float | None:
@@ -144,6 +191,7 @@ class History(torch.nn.Module):
         if encoding is not store.encoding or medium is not store.medium:
             store = store.converted(encoding, medium)
         self.store = _with_cache(store, cache_size_in_bytes, device)
+        self.tier_is_chosen = self.tier_is_chosen or tier is not None
         self.dtype_is_chosen = self.dtype_is_chosen or chosen is not None
         return self
 
@@ -152,7 +200,7 @@ class History(torch.nn.Module):
 
         It lies on the same disk, or in main memory, whatever the tier of this one.
         """
-        shape, medium = (self.num_embeddings, self.embedding_dim), self.store.medium
+        shape, medium = (self.num_embeddings, self.embedding_dim), self.stored.medium
         if isinstance(medium, Disk):
             return History(*shape, tier='disk', folder=medium.folder)
         return History(*shape)
@@ -191,7 +239,7 @@ class History(torch.nn.Module):
             ValueError: If an id lies outside of the table or ``out`` has another shape.
         """
         if n_id is not None:
-            self._check_ids('pull', n_id)
+            self.check_ids('pull', n_id)
         shape = (self.num_embeddings if n_id is None else n_id.numel(), self.embedding_dim)
         if out is not None and out.shape != shape:
             raise ValueError(
@@ -222,6 +270,27 @@ class History(torch.nn.Module):
                 overlap or do not add up to ``B``, or a number does not fit the type of the table.
                 Nothing is written then.
         """
+        where = self.where_of(x, n_id, offset, count)
+        self.widen(x.dtype)
+        self.store.push(x, where)
+
+    def where_of(
+        self,
+        x: Tensor,
+        n_id: Tensor | None,
+        offset: Tensor | None,
+        count: Tensor | None,
+        on_host: bool = False,
+    ) -> Tensor | list[tuple[int, int]] | None:
+        """Which rows of the table a push writes: ids where the table is, chunks, or all.
+
+        Args:
+            x, n_id, offset, count: As in :meth:`push`.
+            on_host: Look at ids, and give them, where they are, on the host.
+
+        Raises:
+            TypeError, ValueError: As in :meth:`push`.
+        """
         self._check_rows(x)
         if (offset is None) != (count is None):
             raise ValueError(
@@ -229,18 +298,13 @@ class History(torch.nn.Module):
                         'Pass both, as the loader gives them, or neither.')
             )  # fmt: skip
         if offset is not None and count is not None:
-            chunks = self._check_chunks(x, offset, count)
-            self._widen(x.dtype)
-            self.store.push(x, chunks)
-            return
+            return self._check_chunks(x, offset, count)
         if n_id is None:
             self._check_count(x.size(0), self.num_embeddings, 'node of the table')
-            self._widen(x.dtype)
-            self.store.push(x, None)
-            return
-        self._check_ids('push', n_id)
+            return None
+        self.check_ids('push', n_id)
         self._check_count(x.size(0), n_id.numel(), 'node id')
-        index = n_id.to(self.device, torch.int64)
+        index = n_id.to(n_id.device if on_host else self.device, torch.int64)
         sorted_ids = index.sort()[0]
         repeated = sorted_ids[1:][sorted_ids[1:] == sorted_ids[:-1]]
         if repeated.numel():
@@ -248,12 +312,12 @@ class History(torch.nn.Module):
                 explain('History.push', "ids in 'n_id' must not repeat",
                         f'id {int(repeated[0])} more than once', 'Push one row per node.')
             )  # fmt: skip
-        self._widen(x.dtype)
-        self.store.push(x, index)
+        return index
 
     # Checks ######################################################################
 
-    def _widen(self, dtype: torch.dtype) -> None:
+    def widen(self, dtype: torch.dtype) -> None:
+        """Let the table keep rows of ``dtype`` as they are, unless its type was chosen."""
         wider = torch.promote_types(self.dtype, dtype)
         if not self.dtype_is_chosen and wider != self.dtype:
             self.store = self.store.converted(encoding_of(wider), self.store.medium)
@@ -284,7 +348,8 @@ class History(torch.nn.Module):
                         (rows, self.embedding_dim), 'Pass one full row per node id.')
             )  # fmt: skip
 
-    def _check_ids(self, call: str, n_id: Tensor) -> None:
+    def check_ids(self, call: str, n_id: Tensor) -> None:
+        """Raise unless ``n_id`` holds ids of rows of the table."""
         who = f'History.{call}'
         if not isinstance(n_id, Tensor):
             raise TypeError(
@@ -367,7 +432,7 @@ class History(torch.nn.Module):
     def extra_repr(self) -> str:
         place = f'device={self.device}' if self.tier == 'ram' else f'tier={self.tier}'
         if self.tier == 'device':
-            place += f', device={self.store.medium.device}'
+            place += f', device={self.stored.medium.device}'
         if self.cache_size_in_bytes is not None:
             place += f', cache_size_in_bytes={self.cache_size_in_bytes}'
         return f'{self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype}, {place}'

@@ -88,7 +88,7 @@ class Store(ABC):
         if index is None:
             return self._pull_all(out)
         target = index.device if out is None else out.device
-        index = index.to(self.device, torch.int64)
+        index = index_on(self.device, index)
         if out is not None and self._takes_as_it_is(out):
             self.read(index, {'emb': out})
             return out
@@ -109,7 +109,7 @@ class Store(ABC):
             return
         fields = self.encoding.encode(rows)
         if isinstance(where, Tensor):
-            self.write(where.to(self.device, torch.int64), fields)
+            self.write(index_on(self.device, where), fields)
             return
         start = 0
         for first, length in where:
@@ -158,6 +158,11 @@ class Store(ABC):
         """Whether encoded rows are the numbers of ``out``, which can be written there at once."""
         as_it_is = out.dtype == self.encoding.dtype and out.dtype.is_floating_point
         return as_it_is and out.device == self.device and out.is_contiguous()
+
+
+def index_on(device: torch.device, index: Tensor) -> Tensor:
+    """Row ids where a table is; on their way to a device nobody waits for them."""
+    return index.to(device, torch.int64, non_blocking=device.type != 'cpu')
 
 
 def _moved(field: Tensor, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..error_meter import measuring
 from ..errors import explain
 from ..history import move_histories, summarize
 from ..loader import EvalSubgraphLoader, SubgraphLoader
+from ..prefetch import DevicePrefetcher
 from ..progress import phase, quiet
 from ..scalable import ScalableGNN
 from ..staleness import Staleness, histories_of
@@ -151,6 +152,8 @@ class _Trainer:
         self.is_unsaved = True
         self.device = next(model.parameters()).device
         self.batch: SubgraphBatch | None = None
+        self.ahead: DevicePrefetcher | None = None
+        self.losses: Tensor | None = None  # on a device, not yet added to the position's
         self.order = EpochOrder(settings.seed)
         torch.manual_seed(settings.seed)
         if settings.mode == 'full':
@@ -168,6 +171,9 @@ class _Trainer:
                 generator=torch.Generator(), worker_init_fn=leave_ctrl_c_to_parent,
             )  # fmt: skip
             self.order.size = len(self.loader.dataset)  # type: ignore[arg-type]
+            prefetch = settings.prefetch
+            if self.device.type != 'cpu' if prefetch is None else prefetch:
+                self.ahead = DevicePrefetcher(self.loader, self.device)
         fingerprint = self.loader.graph.fingerprint
         self.training = Training(
             model, self.optimizer, self.device,
@@ -216,7 +222,8 @@ class _Trainer:
                 self.training.run.step_peak_bytes = self._step_peak_bytes()
         self.started = time.perf_counter()
         if self.settings.mode == 'gas' and self.settings.refresh != 'never':
-            self.model.refresh(self.loader)
+            with self._precision():
+                self.model.refresh(self.loader)
 
     @property
     def _is_in_an_epoch(self) -> bool:
@@ -231,6 +238,7 @@ class _Trainer:
             self.is_unsaved = True
 
     def _end_epoch(self, reporter: Reporter) -> None:
+        self._add_losses()
         run, position = self.training.run, self.training.position
         epoch, self.is_unsaved = position.epoch, True
         epoch.loss = position.loss / position.labelled if position.labelled else None
@@ -241,7 +249,7 @@ class _Trainer:
             self._evaluate(epoch)
         elif self._refreshes_after(epoch):
             begun = time.perf_counter()
-            self._measured(epoch, lambda: self.model.refresh(self.loader))
+            self._measured(epoch, self._exact_logits)
             epoch.eval_seconds = time.perf_counter() - begun
             epoch.elapsed = time.perf_counter() - self.started
         self.training.position = position.next_epoch()
@@ -281,6 +289,7 @@ class _Trainer:
 
     def _make_do_with_what_is_there(self) -> None:
         """After an interruption before the first evaluation: evaluate what there is."""
+        self._add_losses()
         run, position = self.training.run, self.training.position
         if position.batches:  # then an unfinished epoch is one after all
             position.epoch.loss = position.loss / position.labelled if position.labelled else None
@@ -291,6 +300,7 @@ class _Trainer:
             self._evaluate(run.epochs[-1])
 
     def _save(self) -> None:
+        self._add_losses()
         begun = time.perf_counter()
         self.training.elapsed = begun - self.started
         self.saver.save(self.training.state)
@@ -313,10 +323,10 @@ class _Trainer:
         for batch in self._batches(epoch.epoch, position.batches):
             position.halo += batch.num_nodes - batch.batch_size
             position.rows += batch.batch_size
-            num_labelled = int(batch.input_mask.sum())
+            num_labelled = batch.input_rows.numel()
             if num_labelled == 0:
                 epoch.skipped += 1
-                with torch.no_grad():
+                with torch.no_grad(), self._precision():
                     self.model(batch)  # keeps its rows fresh
             else:
                 loss = self._forward_backward(self.model, batch, clear=True)
@@ -324,7 +334,7 @@ class _Trainer:
                 self.optimizer.step()
                 if self.training.staleness is not None:
                     self.training.staleness.step()
-                position.loss += float(loss.double()) * num_labelled
+                self._note_loss(loss, num_labelled)
                 position.labelled += num_labelled
                 epoch.steps += 1
             position.batches += 1
@@ -338,6 +348,26 @@ class _Trainer:
             if epoch.steps == max_steps:
                 break
             begun = time.perf_counter()
+        begun = time.perf_counter()
+        self._add_losses()  # waits for the device
+        epoch.seconds += time.perf_counter() - begun
+
+    def _note_loss(self, loss: Tensor, weight: int) -> None:
+        """Add a mean loss to the epoch's; on a device that waits until somebody asks."""
+        total = loss.double() * weight
+        if loss.device.type == 'cpu':
+            self.training.position.loss += float(total)
+        else:
+            self.losses = total if self.losses is None else self.losses + total
+
+    def _add_losses(self) -> None:
+        if self.losses is not None:
+            self.training.position.loss += float(self.losses)
+            self.losses = None
+
+    def _precision(self) -> torch.autocast:
+        enabled = self.settings.precision == 'bfloat16'
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     @property
     def _share_of_epoch(self) -> float:
@@ -359,12 +389,15 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group['lr'] = settings.lr * learning_rate_factor(settings.schedule, progress)
 
-    def _batches(self, epoch: int = 0, done: int = 0) -> Iterator[SubgraphBatch]:
+    def _batches(self, epoch: int = 0, done: int = 0) -> Generator[SubgraphBatch, None, None]:
         """The batches of an epoch after those that are done."""
         if self.batch is not None:
             yield from [self.batch][done:]
             return
         self.order.epoch, self.order.skip = epoch, done * self.settings.batch_size
+        if self.ahead is not None:
+            yield from self.ahead
+            return
         for batch in self.loader:
             yield batch.to(self.device)
 
@@ -376,10 +409,15 @@ class _Trainer:
         """Gradients of a batch's loss; returns its mean loss, detached."""
         if clear:
             self.optimizer.zero_grad()
-        out = model(batch)
-        out, *terms = out if isinstance(out, tuple) else (out,)
-        mask = batch.input_mask
-        loss = self.loss_fn(out[mask], batch.y[: batch.batch_size][mask])
+        # Rows by their number: how many a mask has would have to be asked of the device.
+        rows = batch.input_rows
+        with self._precision():
+            out = model(batch)
+            out, *terms = out if isinstance(out, tuple) else (out,)
+            out = out.index_select(0, rows)
+            if out.dtype in (torch.bfloat16, torch.float16):
+                out = out.float()
+            loss = self.loss_fn(out, batch.y.index_select(0, rows))
         weighted = self.settings.loss_weighting == 'full' and self.settings.mode == 'gas'
         sum(terms, loss * batch.loss_weight if weighted else loss).backward()
         if self.settings.grad_norm is not None:
@@ -394,8 +432,9 @@ class _Trainer:
 
     def _step_peak_bytes(self) -> int | None:
         """Of one batch with a training node, drawn as in training."""
-        labelled = (batch for batch in self._batches() if bool(batch.input_mask.any()))
-        batch = next(labelled, None)
+        batches = self._batches()
+        batch = next((batch for batch in batches if batch.input_rows.numel()), None)
+        batches.close()  # and whatever is under way ahead of it
         if batch is None:
             return None
         return step_peak_bytes(
@@ -410,6 +449,10 @@ class _Trainer:
     @torch.no_grad()
     def _exact_logits(self, refresh: bool = True) -> Tensor:
         """Exact outputs for all nodes; with ``refresh``, every history is exact afterwards."""
+        with self._precision():
+            return self._exact(refresh)
+
+    def _exact(self, refresh: bool) -> Tensor:
         if self.batch is None:
             return self.model.refresh(self.loader) if refresh else self.model(loader=self.loader)
         self.model.eval()

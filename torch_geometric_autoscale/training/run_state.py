@@ -28,7 +28,7 @@ from .settings import TrainSettings
 # from another training's measured time, which no two attempts share. The type of the histories is
 # checked with them.
 FREE_SETTINGS = (
-    'num_workers', 'history_tier', 'history_dtype', 'history_cache', 'checkpoint_every',
+    'num_workers', 'prefetch', 'history_tier', 'history_dtype', 'history_cache', 'checkpoint_every',
     'measure_memory', 'measure_error', 'max_seconds',
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ MODES = ('gas', 'full')
 REFRESHES = ('evaluation', 'never')
 LOSS_WEIGHTINGS = ('mean', 'full')
 SCHEDULES = ('constant', 'onecycle')
+PRECISIONS = ('float32', 'bfloat16')
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class TrainSettings:
         batch_size: Partitions per batch, for ``'gas'``.
         max_steps: Batches with a step after which an epoch ends early, for ``'gas'``.
         num_workers: Processes that build batches, for ``'gas'``.
+        prefetch: Assemble each batch in a thread, and copy it to the device, while its predecessor
+            is in use, for ``'gas'``. ``None``: on a device, not on the CPU.
+        precision: ``'float32'``, or ``'bfloat16'``: run models under PyTorch's autocast, which
+            computes matrix products in that type. Weights and histories keep theirs.
         lr: Learning rate of Adam.
         schedule: ``'constant'``, or ``'onecycle'``: up to ``lr`` and down again, see
             ``schedule.py``.
@@ -65,6 +70,8 @@ class TrainSettings:
     batch_size: int = 1
     max_steps: int | None = None
     num_workers: int = 0
+    prefetch: bool | None = None
+    precision: str = 'float32'
     lr: float = 0.01
     schedule: str = 'constant'
     reg_weight_decay: float = 0.0
@@ -87,6 +94,8 @@ class TrainSettings:
         _check_choice('mode', self.mode, MODES)
         _check_choice('schedule', self.schedule, SCHEDULES)
         _check_choice('loss_weighting', self.loss_weighting, LOSS_WEIGHTINGS)
+        _check_choice('prefetch', self.prefetch, (None, False, True))
+        _check_choice('precision', self.precision, PRECISIONS)
         if self.history_tier is not None:
             _check_choice('history_tier', self.history_tier, TIERS)
         _check_choice('history_dtype', self.history_dtype, ('auto', *DTYPES))
@@ -115,10 +124,10 @@ class TrainSettings:
 OPTIONAL = ('epochs', 'max_steps', 'max_seconds', 'grad_norm')
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise ValueError(
-            explain('TrainSettings', f"'{name}' must be one of {', '.join(choices)}",
+            explain('TrainSettings', f"'{name}' must be one of {', '.join(map(str, choices))}",
                     repr(value), 'Pass one of them.')
         )  # fmt: skip
 
