@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import extrapolate
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / 'benchmarks' / 'results'
 NAMES = {'gas': 'histories', 'full': 'full batch'}
@@ -72,6 +74,21 @@ def on_page(name: str, table: str) -> Callable[[], str]:
     return lambda: benchmark(name, title, table).replace('](benchmarks/', '](../benchmarks/')
 
 
+def papers100m(table: str) -> Callable[[], str]:
+    """One table of what ogbn-papers100M would take; says so where a record is missing."""
+
+    def render() -> str:
+        files = [RESULTS / name for name in ('scale.json', 'scale_papers100m.json')]
+        if not all(file.exists() for file in files):
+            return 'Not run yet.'
+        records = [json.loads(file.read_text('utf-8')) for file in files]
+        if not extrapolate.can_be_worked_out(*records):
+            return 'Not run yet.'
+        return markdown(*getattr(extrapolate, f'{table}_table')(*records))
+
+    return render
+
+
 README = {
     'results': lambda: '\n\n'.join([
         training('wordnet.json', 'What `make demo` prints, WordNet (117,659 synsets, 45 classes), '
@@ -107,7 +124,13 @@ PAGES = {
         'dblp': on_page('heterogeneous.json', 'dblp'),
         'wordnet': on_page('heterogeneous.json', 'wordnet'),
     },
-}
+    'docs/scale.md': {
+        **{name: on_page('scale.json', name)
+           for name in ('per_node', 'cpu', 'seconds', 'limited', 'profile')},
+        'partitioners': on_page('partitioners_at_scale.json', 'partitioners'),
+        **{f'papers100m-{name}': papers100m(name) for name in ('hours', 'sizes', 'machines')},
+    },
+}  # fmt: skip
 
 
 def main() -> int:

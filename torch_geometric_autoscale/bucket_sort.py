@@ -67,5 +67,6 @@ class BucketSort:
     def buckets(self) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
         """Ranges of keys ``a:b``, in order, each with the sorted keys (less ``a``) and payloads."""
         for a, b in self._blocks:
-            entries = np.sort(self.store[int(self.bounds[a]) : int(self.bounds[b])])
+            bucket = torch.from_numpy(self.store[int(self.bounds[a]) : int(self.bounds[b])])
+            entries = torch.sort(bucket, stable=True).values.numpy()  # by radix: faster than NumPy
             yield a, b, entries >> _PAYLOAD_BITS, entries & ((1 << _PAYLOAD_BITS) - 1)

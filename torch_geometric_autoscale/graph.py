@@ -106,7 +106,7 @@ class Graph:
             sources = torch.empty(self.num_nodes, dtype=torch.int64)
             for a, b, edges in self.grouped.blocks():
                 total = torch.zeros(edges.stop - edges.start + 1, dtype=torch.int64)
-                torch.cumsum(_scramble(self.col[edges].long()), 0, out=total[1:])
+                torch.cumsum(scramble(self.col[edges].long()), 0, out=total[1:])
                 bounds = total[self.rowptr[a : b + 1] - edges.start]
                 torch.sub(bounds[1:], bounds[:-1], out=sources[a:b])
             digest = hashlib.blake2b(digest_size=16)
@@ -232,7 +232,7 @@ class Graph:
         return f'{type(self).__name__}(num_nodes={self.num_nodes}, num_edges={self.num_edges})'
 
 
-def _scramble(ids: Tensor) -> Tensor:
+def scramble(ids: Tensor) -> Tensor:
     """Random-looking 64-bit numbers for ids (the mixing steps of splitmix64)."""
     ids = ids * -7046029254386353131
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torch_geometric_autoscale.edges import Edges
 from torch_geometric_autoscale.graph_input import to_edges
 from torch_geometric_autoscale.partition import (
     available_methods,
@@ -13,6 +14,7 @@ from torch_geometric_autoscale.partition import (
     ldg,
     partition,
     partition_quality,
+    simple_graph,
     streamed_level,
 )
 from torch_geometric_autoscale.partition.ldg_backend import ldg_parts
@@ -206,3 +208,63 @@ def test_the_quality_is_that_of_the_definition():
     quality = partition_quality(data, perm, ptr)
     assert quality.edge_cut == pytest.approx(len(cut) / len(proper))
     assert quality.halo_per_batch_node == pytest.approx(len(set(cut)) / 40)
+
+
+# The graph that partitioners see ######################################################
+
+
+def two_directions() -> torch.Tensor:
+    """A path of four nodes, both ways, by target: ``0 - 1 - 2 - 3``."""
+    return torch.tensor([[1, 0, 2, 1, 3, 2], [0, 1, 1, 2, 2, 3]])
+
+
+def grouped(edge_index: torch.Tensor, num_nodes: int, dtype: torch.dtype = torch.int32) -> Edges:
+    count = torch.bincount(edge_index[1], minlength=num_nodes)
+    rowptr = torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)])
+    return Edges(num_nodes, rowptr=rowptr.to(dtype), col=edge_index[0].to(dtype))
+
+
+@pytest.mark.parametrize('dtype', [torch.int32, torch.int64])
+def test_a_simple_graph_is_taken_as_it_is(dtype, monkeypatch):
+    edges = grouped(two_directions(), 4, dtype)
+    monkeypatch.setattr(simple_graph, 'BucketSort', None)  # nothing is sorted
+    graph = simplify(edges)
+    assert (graph.indptr.dtype, graph.indices.dtype) == (np.int64, np.int32)
+    assert graph.indptr.tolist() == [0, 1, 3, 5, 6]
+    assert graph.indices.tolist() == [1, 0, 2, 1, 3, 2]
+    if dtype == torch.int32:
+        assert graph.indices.ctypes.data == edges.col.data_ptr()  # no copy of the edges
+
+
+@pytest.mark.parametrize(
+    'edge_index',
+    [
+        [[1, 0, 2, 1, 3], [0, 1, 1, 2, 2]],  # 2 -> 3 is missing
+        [[1, 0, 2, 1, 3, 0], [0, 1, 1, 2, 2, 3]],  # 0 -> 3 in its place
+        [[1, 2, 0, 1, 3, 2], [0, 1, 1, 2, 2, 3]],  # a row that falls
+        [[1, 1, 0, 0, 2, 1, 3, 2], [0, 0, 1, 1, 1, 2, 2, 3]],  # an edge twice
+        [[1, 0, 2, 1, 2, 3, 2], [0, 1, 1, 2, 2, 2, 3]],  # a self-loop
+    ],
+)
+def test_any_other_graph_is_made_simple(edge_index):
+    edge_index = torch.tensor(edge_index)
+    expected = simplify(to_edges(edge_index, 4))
+    graph = simplify(grouped(edge_index, 4))
+    assert graph.indptr.tolist() == expected.indptr.tolist()
+    assert graph.indices.tolist() == expected.indices.tolist()
+    assert not simple_graph._is_simple(grouped(edge_index, 4))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_graphs_are_equally_simple_however_they_come(data):
+    num_nodes = data.draw(st.integers(1, 6))
+    node = st.integers(0, num_nodes - 1)
+    pairs = data.draw(st.lists(st.tuples(node, node), max_size=12))
+    edge_index = torch.tensor(pairs, dtype=torch.int64).view(-1, 2).t()
+    once = simplify(to_edges(edge_index, num_nodes))
+    simple = torch.from_numpy(np.stack([once.indices, once.source]).astype(np.int64))
+    graph = simplify(grouped(simple, num_nodes))
+    assert simple_graph._is_simple(grouped(simple, num_nodes))
+    assert graph.indptr.tolist() == once.indptr.tolist()
+    assert graph.indices.tolist() == once.indices.tolist()

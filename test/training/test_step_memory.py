@@ -1,6 +1,9 @@
+import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from torch_geometric_autoscale import models
+from torch_geometric_autoscale.history import move_histories
 from torch_geometric_autoscale.training import step_peak_bytes
 from torch_geometric_autoscale.training.step_memory import peak_of_events
 
@@ -42,3 +45,23 @@ def test_a_measurement_leaves_model_and_random_state_alone():
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize('tier', ['ram', 'disk'])
+def test_histories_are_neither_copied_nor_changed(tier):
+    model = models.GCN(50, 4, 8, 2, 2)
+    move_histories(model, tier)
+    (history,) = model.histories
+    history.push(torch.ones(50, 8))
+    seen = []
+
+    def step(copied):
+        (other,) = copied.histories
+        seen.append(float(other.emb.abs().sum()))
+        other.push(torch.full((1, 8), 3.0), torch.tensor([7]))
+        sum(parameter.sum() for parameter in copied.parameters()).backward()
+
+    build = lambda m: torch.optim.SGD(m.parameters(), lr=0.1)  # noqa: E731
+    step_peak_bytes(model, build, step, torch.device('cpu'))
+    assert seen == [0.0, 24.0, 24.0]
+    assert history.emb.equal(torch.ones(50, 8))

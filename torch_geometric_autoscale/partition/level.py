@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from .simple_graph import Ints, SimpleGraph, first_of_run
 
@@ -79,7 +80,7 @@ def connections(level: Level, label: Ints, num_labels: int, subset: Ints | None)
 def sum_by_key(key: Ints, weight: Ints | None) -> tuple[Ints, Ints]:
     """Distinct keys, ascending, and the sum of their weights (their count without weights)."""
     if weight is None:
-        key = np.sort(key)
+        key = _sorted(key)
         starts = np.flatnonzero(first_of_run(key))
         return key[starts], np.diff(starts, append=len(key))
     if len(key) == 0:
@@ -89,10 +90,17 @@ def sum_by_key(key: Ints, weight: Ints | None) -> tuple[Ints, Ints]:
         order = np.argsort(key, kind='stable')
         key, weight = key[order], weight[order]
     else:  # both fit one number, which is sorted much faster
-        both = np.sort((key << bits) | weight)
+        both = _sorted((key << bits) | weight)
         key, weight = both >> bits, both & ((1 << bits) - 1)
     starts = np.flatnonzero(first_of_run(key))
     return key[starts], np.add.reduceat(weight, starts)
+
+
+def _sorted(values: Ints) -> Ints:
+    """Ascending. PyTorch sorts whole numbers by radix, in a third of the time NumPy takes."""
+    narrow = len(values) > 0 and int(values.max()) < 2**31
+    numbers = torch.from_numpy(values.astype(np.int32) if narrow else values)
+    return torch.sort(numbers, stable=True).values.numpy().astype(np.int64, copy=False)
 
 
 def add_up(label: Ints, weight: Ints, num_labels: int) -> Ints:
