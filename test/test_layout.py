@@ -80,7 +80,8 @@ ORDER = [
     # planner
     'planner.terms', 'planner.choice', 'planner.process', 'planner.facts', 'planner.fit',
     'planner.measure', 'planner.tables', 'planner.text', 'planner.halos', 'planner.pieces',
-    'planner.wishes', 'planner.shape', 'planner.graphs', 'planner.subject', 'planner.trial', 'planner.costs',
+    'planner.wishes', 'planner.shape', 'planner.graphs', 'planner.subject', 'planner.trial',
+    'planner.costs',
     'planner.needs', 'planner.device', 'planner.calibration', 'planner.plan', 'planner.traffic',
     'planner.remedies', 'planner.prediction', 'planner.planner', 'planner.planning', 'planner',
     # command line

@@ -262,8 +262,8 @@ def test_every_node_type_has_ages_of_its_own():
         gas(batch)
         staleness.step()
     ages = dict(zip([str(b.node_type) for b in gas.boundaries], staleness.ages(), strict=True))
-    # Part 0 pulls node 1 of a, which nobody has written yet; part 1 node 0 of b of a step ago, which
-    # its batch has twice, so that rows of a and of b can be told apart by their number.
+    # Part 0 pulls node 1 of a, which nobody has written yet; part 1 node 0 of b of a step ago. Its
+    # batch has that twice, so that rows of a and of b can be told apart by their number.
     assert ages == {'a': Ages(1, 1.0), 'b': Ages(2, 0.0, 1.0, 1, 1)}
     gas.refresh()
     written = [group['written'].unique().tolist() for group in staleness.state()['groups']]
