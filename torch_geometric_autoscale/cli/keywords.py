@@ -85,9 +85,11 @@ def read_keywords(
         try:
             found[key] = known[key].read(text)
         except ValueError as error:
+            default = known[key].default
+            remedy = known[key].help if default == '???' else f'its default is {default}'
             raise ValueError(
                 explain(who, f"'{key}' must be {error}", repr(text),
-                        f'Its default is {known[key].default}.')
+                        f'{remedy[0].upper()}{remedy[1:]}.')
             ) from None  # fmt: skip
     return found
 
