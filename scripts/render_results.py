@@ -124,6 +124,10 @@ PAGES = {
         'dblp': on_page('heterogeneous.json', 'dblp'),
         'wordnet': on_page('heterogeneous.json', 'wordnet'),
     },
+    'docs/storage.md': {
+        name: on_page('history_dtype.json', name) for name in ('accuracy', 'caches', 'rates')
+    },
+    'docs/plan.md': {name: on_page('plan.json', name) for name in ('steps', 'jobs')},
     'docs/scale.md': {
         **{name: on_page('scale.json', name)
            for name in ('per_node', 'cpu', 'seconds', 'limited', 'profile')},
