@@ -124,3 +124,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def reserve_room(descriptor: int, size: int) -> None:
+    """Let a file grow to ``size`` bytes, with room for all of them on the disk.
+
+    A mapped page without room behind it would end the process with SIGBUS when it is written.
+
+    Raises:
+        OSError: The disk has not enough room.
+    """
+    if hasattr(os, 'posix_fallocate'):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    zeros = bytes(2**20)
+    there = os.lseek(descriptor, 0, os.SEEK_END)
+    while there < size:
+        there += os.write(descriptor, zeros[: size - there])

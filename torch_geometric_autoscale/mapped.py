@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import explain
+from .files import reserve_room
 
 _MAPS = Path('/proc/self/maps')
 _IN_MEMORY = ('/dev/', '/memfd:', '/SYSV', '[')  # files in name only
@@ -67,7 +68,7 @@ def new_tensor(
         if folder is None or size == 0:
             return torch.empty(tuple(shape), dtype=dtype)
         try:
-            mapped = _map_new_file(folder, size)
+            mapped = map_new_file(folder, size)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -78,10 +79,12 @@ def new_tensor(
         return torch.frombuffer(mapped, dtype=dtype).view(tuple(shape))
 
 
-def _map_new_file(folder: Path, size: int) -> mmap.mmap:
+def map_new_file(folder: Path, size: int) -> mmap.mmap:
+    """Bytes in a file without a name, for which the disk has set room aside.
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk has not enough room.
+    """
     with tempfile.TemporaryFile(dir=folder, prefix='array-') as file:
-        if hasattr(os, 'posix_fallocate'):
-            os.posix_fallocate(file.fileno(), 0, size)  # a page without room would be a SIGBUS
-        else:
-            file.truncate(size)
+        reserve_room(file.fileno(), size)
         return mmap.mmap(file.fileno(), size)  # keeps the file open by itself

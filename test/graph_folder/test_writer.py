@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     def full(descriptor, size):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(arrays_module, '_reserve', full)
+    monkeypatch.setattr(arrays_module, 'reserve_room', full)
     with (
         pytest.raises(OSError, match=r"must take 'rowptr\.npy' \(16 bytes\) .*Make room") as caught,
         GraphWriter(tmp_path / 'graph', 3, 4) as writer,

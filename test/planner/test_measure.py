@@ -3,11 +3,8 @@ import time
 
 import torch
 
-from torch_geometric_autoscale.planner.measure import (
-    allocated_by,
-    quick_collections,
-    seconds_of,
-)
+from torch_geometric_autoscale.planner.measure import quick_collections, seconds_of
+from torch_geometric_autoscale.training.allocated import allocated_by
 
 from .made import CPU
 

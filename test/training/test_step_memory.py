@@ -5,7 +5,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch_geometric_autoscale import models
 from torch_geometric_autoscale.history import move_histories
 from torch_geometric_autoscale.training import step_peak_bytes
-from torch_geometric_autoscale.training.step_memory import peak_of_events
+from torch_geometric_autoscale.training.allocated import allocated_in
 
 
 def test_peak_is_the_largest_running_sum_of_allocations():
@@ -16,7 +16,7 @@ def test_peak_is_the_largest_running_sum_of_allocations():
         del a  # 4,000
         c = b + 1  # 8,000
         del b, c
-    assert 8000 <= peak_of_events(profiler) <= 8200
+    assert 8000 <= allocated_in(profiler).peak <= 8200
 
 
 def test_a_step_counts_activations_and_gradients_but_not_the_parameters():

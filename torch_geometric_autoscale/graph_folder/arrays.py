@@ -1,13 +1,12 @@
 """The ``.npy`` files of a graph folder: made at full length, checked, mapped."""
 
 import mmap
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import explain
-from ..files import explained
+from ..files import explained, reserve_room
 from .header import ArrayInfo, file_of
 
 PREFIX = 128  # bytes before the numbers; room for any shape we write
@@ -26,7 +25,7 @@ def make_array(path: Path, info: ArrayInfo, who: str) -> np.memmap:
         with path.open('xb') as file:
             file.write(_prefix(info))
             file.flush()
-            _reserve(file.fileno(), PREFIX + info.num_bytes)
+            reserve_room(file.fileno(), PREFIX + info.num_bytes)
     except OSError as error:
         path.unlink(missing_ok=True)
         size = f'{info.num_bytes:,} bytes'
@@ -107,16 +106,6 @@ def _offset(path: Path) -> int:
     with path.open('rb') as file:
         _read_prefix(file)
         return file.tell()
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    if hasattr(os, 'posix_fallocate'):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    zeros = bytes(2**20)
-    os.lseek(descriptor, 0, os.SEEK_END)
-    for start in range(PREFIX, size, len(zeros)):
-        os.write(descriptor, zeros[: size - start])
 
 
 def release(array: np.ndarray) -> None:

@@ -18,8 +18,6 @@ would end the process with SIGBUS when it is written; like this, a full disk is 
 message before the training begins.
 """
 
-import mmap
-import os
 import tempfile
 from math import prod
 from pathlib import Path
@@ -29,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ..errors import explain
+from ..mapped import map_new_file
 from .medium import Medium
 
 
@@ -53,7 +52,7 @@ class Disk(Medium):
         if size == 0:
             return torch.zeros(shape, dtype=dtype)
         try:
-            mapped = _map_new_file(self.folder, size)
+            mapped = map_new_file(self.folder, size)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -62,15 +61,3 @@ class Disk(Medium):
                         'Make room, name a folder on another disk, or keep the table in memory.'),
             ) from error  # fmt: skip
         return torch.frombuffer(mapped, dtype=dtype).view(shape)
-
-
-def _map_new_file(folder: Path, size: int) -> mmap.mmap:
-    with tempfile.TemporaryFile(dir=folder, prefix='history-') as file:
-        if hasattr(os, 'posix_fallocate'):
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            zeros = bytes(2**20)
-            for start in range(0, size, len(zeros)):
-                file.write(zeros[: size - start])
-            file.flush()
-        return mmap.mmap(file.fileno(), size)  # keeps the file open by itself

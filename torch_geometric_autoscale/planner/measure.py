@@ -1,48 +1,12 @@
-"""What a piece of work allocates, and how long it takes."""
+"""How long a piece of work takes, and collections of garbage that do not slow trials down."""
 
 import gc
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
-
-from ..training.step_memory import memory_changes
-
-
-class Allocated(NamedTuple):
-    """Bytes of tensors.
-
-    Attributes:
-        peak: Most that was there at once.
-        left: What is still there afterwards.
-    """
-
-    peak: int
-    left: int
-
-
-def allocated_by(work: Callable[[], object], device: torch.device) -> Allocated:
-    """The bytes that ``work`` allocates beyond those that are there before."""
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        work()
-        torch.cuda.synchronize(device)
-        peak, after = torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)
-        return Allocated(peak - before, after - before)
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # it would report its own start and stop
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    current = peak = 0
-    for change in memory_changes(profiler):
-        current += change
-        peak = max(peak, current)
-    return Allocated(peak, current)
 
 
 @contextmanager

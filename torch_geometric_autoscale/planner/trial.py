@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..inference import LayerwiseInference, current_replay
+from ..training.allocated import Allocated, allocated_by
 from .fit import Counts
-from .measure import Allocated, allocated_by, seconds_of
+from .measure import seconds_of
 from .pieces import Piece
 from .subject import Subject
 from .tables import InferenceTables, tables_of

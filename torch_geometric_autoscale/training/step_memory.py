@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from ..history.move import histories_of
+from .allocated import allocated_by
 
 
 def step_peak_bytes(
@@ -33,7 +33,7 @@ def step_peak_bytes(
         optimizer = build_optimizer(model)
         for _ in range(3):  # the first call is checked, the second fills what is kept
             optimizer.zero_grad()
-            peak = _peak_bytes(lambda: forward_backward(model), device)
+            peak = allocated_by(lambda: forward_backward(model), device).peak
             optimizer.step()
     return peak
 
@@ -45,36 +45,3 @@ def _with_empty_histories(model: torch.nn.Module) -> torch.nn.Module:
         id(store): store.empty(store.encoding, store.medium) for store in stores
     }
     return copy.deepcopy(model, memo)
-
-
-def _peak_bytes(work: Callable[[], object], device: torch.device) -> int:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        work()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    return peak_of_events(profiler)
-
-
-def peak_of_events(profiler: profile) -> int:
-    """The largest running sum of a profile's allocations (positive) and releases (negative)."""
-    peak = current = 0
-    for change in memory_changes(profiler):
-        current += change
-        peak = max(peak, current)
-    return peak
-
-
-def memory_changes(profiler: profile) -> list[int]:
-    """A profile's allocations (positive) and releases (negative) on the CPU, in order of time."""
-    result: Any = profiler.profiler.kineto_results  # type: ignore[union-attr]
-    changes = [
-        (event.start_ns(), event.nbytes())
-        for event in result.events()
-        if event.name() == '[memory]' and event.device_type() == torch.autograd.DeviceType.CPU
-    ]
-    return [change for _, change in sorted(changes, key=lambda entry: entry[0])]
