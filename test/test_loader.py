@@ -410,6 +410,7 @@ NAN[1, 0] = NAN[3] = float('nan')
         ({}, {'ptr': torch.tensor([6])}, ValueError, r"'ptr' must rise from 0"),
         ({}, {'batch_size': 0}, ValueError, r"'batch_size' must be a positive number .* \(got 0\)"),
         ({}, {'batch_size': True}, ValueError, r"'batch_size' must be a positive number"),
+        ({}, {'sweep_batch_size': 0}, ValueError, r"'sweep_batch_size' must be a positive number"),
         ({}, {'direction': 'out'}, ValueError, r"'direction' must be 'in' or 'both' \(got 'out'\)"),
         (
             {}, {'input_nodes': torch.ones(5).bool()}, ValueError,
@@ -463,6 +464,14 @@ def test_loss_weights_of_an_epoch_sum_to_one(nodes, drop):
     masks = {int(batch.offset): batch.input_mask.tolist() for batch in batches}
     expected = {0: [True, False], 2: [False, False], 4: [True, True]}
     assert masks == {k: v for k, v in expected.items() if any(v) or not drop}
+
+
+@pytest.mark.parametrize(('size', 'sizes'), [(None, [2, 2, 2]), (2, [4, 2]), (9, [6])])
+def test_a_sweep_may_take_larger_batches_than_training(size, sizes):
+    batches = loader(batch_size=1, sweep_batch_size=size)
+    assert [batch.batch_size for batch in batches.sweep()] == sizes
+    assert batches.num_sweep_batches == len(sizes)
+    assert [batch.batch_size for batch in batches] == [2, 2, 2]
 
 
 def test_a_sweep_visits_unlabelled_partitions_too():

@@ -71,7 +71,7 @@ class PartitionLoader(DataLoader):
         who: The public call on whose behalf errors speak.
         prepared: The graph.
         batch_size, bipartite, log, input_nodes, drop_unlabelled, keep_first_propagation, prefetch,
-            kwargs: As in :class:`SubgraphLoader`.
+            sweep_batch_size, kwargs: As in :class:`SubgraphLoader`.
     """
 
     def __init__(
@@ -86,10 +86,14 @@ class PartitionLoader(DataLoader):
         drop_unlabelled: bool = False,
         keep_first_propagation: bool = True,
         prefetch: bool = False,
+        sweep_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         teach_pyg()
         check_batch_size(who, batch_size)
+        if sweep_batch_size is not None:
+            check_batch_size(who, sweep_batch_size, 'sweep_batch_size')
+        self.sweep_batch_size = sweep_batch_size
         self.bipartite = bipartite
         self.prefetch = prefetch
         self.keep_first_propagation = keep_first_propagation
@@ -167,7 +171,11 @@ class PartitionLoader(DataLoader):
     @property
     def num_sweep_batches(self) -> int:
         """Number of batches of :meth:`sweep`."""
-        return -(-self.parts.numel() // (self.batch_size or 1))
+        return -(-self.parts.numel() // self._parts_per_sweep_batch)
+
+    @property
+    def _parts_per_sweep_batch(self) -> int:
+        return self.sweep_batch_size or self.batch_size or 1
 
     def sweep(self, names: Collection[str] | None = None) -> Iterator[SubgraphBatch]:
         """Every partition once, in order, in this process, whatever the sampler.
@@ -177,8 +185,7 @@ class PartitionLoader(DataLoader):
 
         Draws no random numbers, so that an inference leaves the training's randomness alone.
         """
-        parts = self.parts.tolist()
-        step = self.batch_size or 1
+        parts, step = self.parts.tolist(), self._parts_per_sweep_batch
         for start in range(0, len(parts), step):
             yield self._wrap(self._assemble(parts[start : start + step], names))
 
@@ -248,6 +255,9 @@ class SubgraphLoader(PartitionLoader):
             done for features that are mapped from a file or lie in a feature store.
         prefetch: Assemble each batch in a thread while its predecessor is in use, whatever
             ``num_workers``: the same batches in the same order. At most one is kept ahead.
+        sweep_batch_size: Partitions per batch of an exact inference or ``refresh`` over this loader
+            (default: ``batch_size``). Those keep no activations for a backward, so that larger
+            batches fit the same memory, and fewer of them cost less.
         feature_store: Where the features are, if ``data`` has no ``x``: a PyG ``FeatureStore`` that
             gives rows by ``TensorAttr(group_name=None, attr_name='x', index=ids)``. Each batch
             reads its rows in one call, in the order of ``n_id``.
@@ -271,6 +281,7 @@ class SubgraphLoader(PartitionLoader):
         drop_unlabelled: bool = False,
         keep_first_propagation: bool = True,
         prefetch: bool = False,
+        sweep_batch_size: int | None = None,
         feature_store: FeatureStore | None = None,
         **kwargs: Any,
     ) -> None:
@@ -283,15 +294,15 @@ class SubgraphLoader(PartitionLoader):
         super().__init__(
             who, prepared, batch_size, bipartite, log, input_nodes=input_nodes,
             drop_unlabelled=drop_unlabelled, keep_first_propagation=keep_first_propagation,
-            prefetch=prefetch, **kwargs,
+            prefetch=prefetch, sweep_batch_size=sweep_batch_size, **kwargs,
         )  # fmt: skip
 
 
-def check_batch_size(who: str, batch_size: Any) -> None:
+def check_batch_size(who: str, batch_size: Any, name: str = 'batch_size') -> None:
     """Raise unless ``batch_size`` is a positive number of partitions."""
     if type(batch_size) is not int or batch_size < 1:
         raise ValueError(
-            explain(who, "'batch_size' must be a positive number of partitions", batch_size,
+            explain(who, f"'{name}' must be a positive number of partitions", batch_size,
                     'Pass how many partitions to join in one batch.')
         )  # fmt: skip
 

@@ -44,6 +44,23 @@ def test_histories_are_refreshed_when_told(monkeypatch, changes, expected):
     assert refreshes_during(monkeypatch, **changes) == expected
 
 
+@pytest.mark.parametrize('refresh', ['evaluation', 2, 'never'])
+def test_larger_batches_of_an_evaluation_change_no_number(refresh):
+    def trained(size: int | None) -> Any:
+        model = tiny_model(num_layers=3).double()
+        data = tiny_data()
+        data.x = data.x.double()
+        settings = tiny_settings(epochs=4, eval_batch_size=size, refresh=refresh)
+        return model, train(model, data, tiny_ptr(), settings, log=False)
+
+    (model, run), (other, larger) = trained(None), trained(6)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+    for one, two in zip(model.histories, other.histories, strict=True):
+        torch.testing.assert_close(one.pull(), two.pull(), rtol=1e-9, atol=1e-12)
+    assert [e.val for e in run.epochs] == [e.val for e in larger.epochs]
+
+
 @pytest.mark.parametrize('refresh', ['sometimes', 0, -1])
 def test_refresh_is_a_word_or_a_number_of_epochs(refresh):
     with pytest.raises(ValueError, match="'refresh' must be"):

@@ -20,6 +20,7 @@ def test_settings_refuse_a_training_without_an_end():
         ('epochs', 0, 'a whole number from 1 on'),
         ('epochs', 2.5, 'a whole number from 1 on'),
         ('batch_size', None, 'a whole number from 1 on'),
+        ('eval_batch_size', 0, 'a whole number from 1 on'),
         ('seed', -1, 'a whole number from 0 on'),
         ('lr', 0, 'a positive number'),
         ('lr', '0.1', 'a positive number'),

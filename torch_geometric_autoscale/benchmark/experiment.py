@@ -18,7 +18,7 @@ METHODS = ('metis', 'kaminpar', 'random', 'lp', 'graphs')
 # What may differ between the runs of an experiment without making it another one.
 INCIDENTAL = (
     'seed', 'runs', 'out', 'root', 'device', 'cache', 'num_workers', 'measure_memory',
-    'measure_error', 'checkpoint_every', 'features',
+    'measure_error', 'checkpoint_every', 'features', 'eval_batch_size',
     'history',
 )  # fmt: skip
 # Settings that say which of the methods to compare this is.
@@ -33,7 +33,7 @@ OF_SEVERAL_TYPES = (
 OF_A_RUN = (
     'epochs', 'max_steps', 'num_workers', 'lr', 'schedule', 'reg_weight_decay',
     'nonreg_weight_decay', 'grad_norm', 'eval_every', 'loss_weighting', 'drop_unlabelled',
-    'measure_memory', 'measure_error', 'checkpoint_every',
+    'measure_memory', 'measure_error', 'checkpoint_every', 'eval_batch_size',
 )  # fmt: skip
 
 

@@ -201,7 +201,7 @@ def _run_settings(settings: Mapping[str, Any], batch_size: int) -> TrainSettings
     return TrainSettings(
         mode='gas', batch_size=batch_size, **_storage(settings),
         measure_error=settings.get('measure_error', False),  # not there in an earlier version
-        prefetch=settings.get('prefetch'),
+        prefetch=settings.get('prefetch'), eval_batch_size=settings.get('eval_batch_size'),
         precision=settings.get('precision', 'float32'),
         **{name: settings[name] for name in names},
     )  # fmt: skip

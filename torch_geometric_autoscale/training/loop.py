@@ -168,6 +168,7 @@ class _Trainer:
                 num_workers=settings.num_workers, persistent_workers=settings.num_workers > 0,
                 input_nodes=data.train_mask, drop_unlabelled=settings.drop_unlabelled,
                 keep_first_propagation=settings.keep_first_propagation,
+                sweep_batch_size=settings.eval_batch_size,
                 generator=torch.Generator(), worker_init_fn=leave_ctrl_c_to_parent,
             )  # fmt: skip
             self.order.size = len(self.loader.dataset)  # type: ignore[arg-type]

@@ -40,6 +40,8 @@ class TrainSettings:
         nonreg_weight_decay: Weight decay of all other parameters.
         grad_norm: Clip gradients to this norm; ``None``: leave them.
         eval_every: Epochs between exact evaluations. The last epoch is always evaluated.
+        eval_batch_size: Partitions per batch of exact evaluations and refreshes, for ``'gas'``.
+            ``None``: as in training. See ``sweep_batch_size`` of :class:`SubgraphLoader`.
         refresh: When every history is made exact, for ``'gas'``. ``'evaluation'``: before the
             first epoch and at every evaluation, which then is nearly free. A whole number ``n``:
             before the first epoch and after every ``n``-th. ``'never'``: not during training.
@@ -78,6 +80,7 @@ class TrainSettings:
     nonreg_weight_decay: float = 0.0
     grad_norm: float | None = None
     eval_every: int = 1
+    eval_batch_size: int | None = None
     refresh: str | int = 'evaluation'
     loss_weighting: str = 'mean'
     drop_unlabelled: bool = False
@@ -106,7 +109,7 @@ class TrainSettings:
             _check_choice('refresh', self.refresh, REFRESHES)
         else:
             _check_whole('refresh', self.refresh, least=1)
-        for name in ('epochs', 'batch_size', 'max_steps', 'eval_every'):
+        for name in ('epochs', 'batch_size', 'max_steps', 'eval_every', 'eval_batch_size'):
             _check_whole(name, getattr(self, name), least=1, optional=name in OPTIONAL)
         for name in ('num_workers', 'seed'):
             _check_whole(name, getattr(self, name), least=0)
@@ -121,7 +124,7 @@ class TrainSettings:
             )  # fmt: skip
 
 
-OPTIONAL = ('epochs', 'max_steps', 'max_seconds', 'grad_norm')
+OPTIONAL = ('epochs', 'max_steps', 'max_seconds', 'grad_norm', 'eval_batch_size')
 
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
