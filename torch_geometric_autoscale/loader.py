@@ -171,10 +171,11 @@ class PartitionLoader(DataLoader):
     @property
     def num_sweep_batches(self) -> int:
         """Number of batches of :meth:`sweep`."""
-        return -(-self.parts.numel() // self._parts_per_sweep_batch)
+        return -(-self.parts.numel() // self.parts_per_sweep_batch)
 
     @property
-    def _parts_per_sweep_batch(self) -> int:
+    def parts_per_sweep_batch(self) -> int:
+        """Partitions in a batch of :meth:`sweep`."""
         return self.sweep_batch_size or self.batch_size or 1
 
     def sweep(self, names: Collection[str] | None = None) -> Iterator[SubgraphBatch]:
@@ -185,7 +186,7 @@ class PartitionLoader(DataLoader):
 
         Draws no random numbers, so that an inference leaves the training's randomness alone.
         """
-        parts, step = self.parts.tolist(), self._parts_per_sweep_batch
+        parts, step = self.parts.tolist(), self.parts_per_sweep_batch
         for start in range(0, len(parts), step):
             yield self._wrap(self._assemble(parts[start : start + step], names))
 

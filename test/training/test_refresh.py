@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch_geometric.nn import GraphSAGE
 
 from torch_geometric_autoscale import ScalableGNN, models
+from torch_geometric_autoscale.conversion.as_model import ConvertedGNN
+from torch_geometric_autoscale.conversion.autoscaled import AutoScaled
 from torch_geometric_autoscale.training import TrainSettings, train
 
 from .tiny import CLASSES, N, tiny_data, tiny_model, tiny_ptr, tiny_settings
@@ -59,6 +62,21 @@ def test_larger_batches_of_an_evaluation_change_no_number(refresh):
     for one, two in zip(model.histories, other.histories, strict=True):
         torch.testing.assert_close(one.pull(), two.pull(), rtol=1e-9, atol=1e-12)
     assert [e.val for e in run.epochs] == [e.val for e in larger.epochs]
+
+
+def test_converted_modules_are_evaluated_in_larger_batches_too(monkeypatch):
+    sizes = []
+    refresh = AutoScaled.refresh
+
+    def noted(self: AutoScaled, batch_size: int = 1) -> torch.Tensor:
+        sizes.append(batch_size)
+        return refresh(self, batch_size)
+
+    monkeypatch.setattr(AutoScaled, 'refresh', noted)
+    torch.manual_seed(0)
+    model = ConvertedGNN(GraphSAGE(5, 8, 3, CLASSES), tiny_data(), tiny_ptr())
+    train(model, tiny_data(), tiny_ptr(), tiny_settings(eval_batch_size=6), log=False)
+    assert set(sizes) == {6}
 
 
 @pytest.mark.parametrize('refresh', ['sometimes', 0, -1])

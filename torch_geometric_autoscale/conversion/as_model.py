@@ -47,13 +47,13 @@ class ConvertedGNN(ScalableGNN):
 
     def __call__(self, *args: Any, loader: Any = None, **kwargs: Any) -> Any:
         if loader is not None:
-            return self.gas.inference(loader.batch_size or 1)
+            return self.gas.inference(loader.parts_per_sweep_batch)
         self.gas.train(self.training)
         return self.gas(*args, **kwargs)
 
     def refresh(self, loader: Any) -> Tensor:
         """Recompute every history exactly; see :meth:`ScalableGNN.refresh`."""
-        return self.gas.refresh(loader.batch_size or 1)
+        return self.gas.refresh(loader.parts_per_sweep_batch)
 
 
 def build_module(

@@ -103,7 +103,9 @@ class HeteroAutoscaleLoader(DataLoader):
     ) -> None:
         check_batch_size(_WHO, batch_size)
         self.prefetch = prefetch
-        for name in ('input_nodes', 'drop_unlabelled', 'keep_first_propagation'):
+        for name in (
+            'input_nodes', 'drop_unlabelled', 'keep_first_propagation', 'sweep_batch_size'
+        ):  # fmt: skip
             if name in kwargs:
                 raise TypeError(
                     explain(_WHO, f"'{name}' is for homogeneous graphs", 'a heterogeneous one',
