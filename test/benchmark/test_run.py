@@ -98,6 +98,17 @@ def test_an_interrupted_run_leaves_no_record_and_goes_on_from_its_state(
     assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.json']
 
 
+def test_a_folder_that_was_removed_meanwhile_costs_no_run(small, quick, monkeypatch, tmp_path):
+    def removing(*args, **kwargs):
+        done = train(*args, **kwargs)
+        (tmp_path / 'run').rmdir()
+        return done
+
+    monkeypatch.setattr(run, 'train', removing)
+    run_experiment(quick(small))
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.json']
+
+
 def test_the_same_seed_gives_the_same_scores(small, quick, tmp_path):
     first = run_experiment(quick(small, 'model=gat', f'out={tmp_path / "a"}'))
     assert run_experiment(quick(small, 'model=gat', f'out={tmp_path / "b"}')) == first
@@ -339,6 +350,30 @@ def test_parts_between_graphs_need_many_graphs_and_batches(capsys):
     assert "'partition' must not be graphs where a data set is one graph (got cora)" in err
     err = refused(capsys, 'large', 'model=gin', 'dataset=cluster', 'partition=graphs', 'mode=full')
     assert 'must not be graphs for mode=full, which has one part' in err
+
+
+def test_memory_that_does_not_suffice_is_told(capsys, monkeypatch):
+    def too_large(_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    monkeypatch.setitem(main.__globals__, 'run_experiment', too_large)
+    err = refused(capsys, 'small', 'fake=true')
+    assert err.startswith("small_benchmark: memory must suffice (got can't allocate memory: 9 by")
+    assert 'batch_size=' in err
+
+
+def test_an_error_of_another_kind_keeps_its_traceback(capsys, monkeypatch):
+    def broken(_: object) -> None:
+        raise RuntimeError('a bug')
+
+    monkeypatch.setitem(main.__globals__, 'run_experiment', broken)
+    with pytest.raises(SystemExit):
+        main(ROOT / 'small_benchmark', ['fake=true'])
+    assert 'RuntimeError: a bug' in capsys.readouterr().err
+
+
+def test_weights_of_gcn2_may_be_as_strong_in_each_layer(small, quick):
+    assert quick(small, 'model=gcn2', 'model.theta=null').settings['model']['theta'] is None
 
 
 def test_a_folder_that_cannot_be_written_is_told(capsys, tmp_path):

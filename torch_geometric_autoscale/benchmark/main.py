@@ -1,12 +1,17 @@
 """The entry of ``small_benchmark/main.py`` and ``large_benchmark/main.py``."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cli.main import EXIT_INTERRUPTED, EXIT_WRONG_USE, _set_environment
+from ..cli.main import (
+    EXIT_INTERRUPTED,
+    EXIT_WRONG_USE,
+    set_environment,
+    told_of_memory,
+    wants_traceback,
+)
 from .arguments import spell_out
 from .experiment import make_experiment
 from .run import Interrupted, run_experiment
@@ -18,7 +23,7 @@ def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
 
     0: done. 2: something given is wrong, said in one message. 130: ended by Ctrl-C.
     """
-    _set_environment()
+    set_environment()
     arguments = list(sys.argv[1:] if argv is None else argv)
     before = sys.argv
     try:
@@ -32,7 +37,7 @@ def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
         print(refused, file=sys.stderr)
         return EXIT_WRONG_USE
     except (ValueError, TypeError, ImportError, OSError) as error:
-        if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
+        if wants_traceback():
             raise
         print(_told(error), file=sys.stderr)
         return EXIT_WRONG_USE
@@ -86,6 +91,17 @@ def _run_one(suite: Suite, settings: dict[str, Any]) -> None:
     except Interrupted as interrupted:
         raise KeyboardInterrupt from interrupted
     except (ValueError, TypeError, ImportError, OSError) as error:
-        if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
+        if wants_traceback():
             raise
         raise _Refused(_told(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        message = told_of_memory(suite.who, error, _SPARING)
+        if message is None:
+            raise
+        raise _Refused(message) from error
+
+
+_SPARING = (
+    'Take fewer parts per batch (batch_size=, eval_batch_size=), or keep histories on the disk '
+    '(history.tier=disk); full batch needs a machine with more.'
+)

@@ -77,6 +77,7 @@ def _run_seed(
     )
     if chosen['fake']:
         record['fake'] = _about_stand_in(graph, batch_size)
+    _make_folder(experiment)  # hours after the first time
     write_record(record_path(experiment, seed), record)
     if states is not None:
         shutil.rmtree(states, ignore_errors=True)

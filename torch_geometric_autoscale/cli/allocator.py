@@ -12,12 +12,15 @@ def spare_page_faults() -> None:
     """Keep freed memory for the next tensors, and ask for huge pages; call it early.
 
     Every step allocates and frees the same large tensors. By default glibc maps each of them anew,
-    and the kernel clears and maps its pages one fault at a time. Huge pages took ``relu(x + x)`` on
-    a 117,659 x 128 table from 38 to 11 ms on two cores; keeping freed memory on top took an epoch
+    and the kernel clears and maps its pages one fault at a time. Keeping freed memory took an epoch
     on WordNet from 0.82 to 0.71 s, and a full-batch step from 0.72 to 0.56 s. A step of full batch
     frees gigabytes at once: with a threshold for giving them back, of any size that fits its type,
     an epoch of GCNII took 5.6 s instead of 2.7. The process holds the memory of its largest step,
     and gaps between tensors on top.
+
+    PyTorch reads the wish for huge pages once, at its first allocation. Importing PyG makes one, so
+    that what is set here reaches the processes this one starts; with the variable set from outside,
+    the first epochs of a large full batch, which touch fresh memory, take half as long.
 
     Under a limit to the process's memory it is the other way round: what is freed goes back at
     once, so that no gaps count against the limit. Where there is no glibc nothing happens.

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 2: something given to the command is wrong, said in one message on the standard
     error. 130: ended by Ctrl-C.
     """
-    _set_environment()
+    set_environment()
     args = list(sys.argv[1:] if argv is None else argv)
     if QUIET in args[:1]:  # wherever it stands, it is for the command
         args = [*args[1:], QUIET]
@@ -72,20 +72,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INTERRUPTED
     except (ValueError, TypeError, ImportError, OSError) as error:
-        if os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
+        if wants_traceback():
             raise
         told = isinstance(error, OSError) and error.filename is None and error.strerror
         text = str(told or error)  # without the system's number where the text is ours
         print(text if text.startswith('pygas') else f'pygas: {text}', file=sys.stderr)
         return EXIT_WRONG_USE
     except (MemoryError, RuntimeError) as error:
-        from ..planner.process import is_out_of_memory
-
-        if not is_out_of_memory(error) or os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0'):
+        message = told_of_memory('pygas', error, _SPARING)
+        if message is None:
             raise
-        came = str(error).rpartition('DefaultCPUAllocator: ')[2] or type(error).__name__
-        print(explain('pygas', 'memory must suffice', came, _SPARING), file=sys.stderr)
+        print(message, file=sys.stderr)
         return EXIT_WRONG_USE
+
+
+def wants_traceback() -> bool:
+    """Whether errors are to show where in the code they come from."""
+    return os.environ.get('PYGAS_TRACEBACK', '0') not in ('', '0')
+
+
+def told_of_memory(who: str, error: Exception, remedy: str) -> str | None:
+    """What to tell of an error if it says that there is no memory left, else nothing."""
+    from ..planner.process import is_out_of_memory
+
+    if wants_traceback() or not is_out_of_memory(error):
+        return None
+    came = str(error).rpartition('DefaultCPUAllocator: ')[2] or type(error).__name__
+    return explain(who, 'memory must suffice', came, remedy)
 
 
 _SPARING = (
@@ -120,7 +133,8 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
     }  # fmt: skip
 
 
-def _set_environment() -> None:
+def set_environment() -> None:
+    """Set up the process of a command: warnings, memory allocator, logs."""
     # Two notes of PyTorch's on sparse tensors, which a user of the command can do nothing about.
     warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta', UserWarning)
     warnings.filterwarnings('ignore', 'Sparse invariant checks are implicitly', UserWarning)

@@ -179,7 +179,7 @@ def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any], who: s
             str: ('a word', str),
         }
         word, kind = kinds.get(type(default), ('', object))
-        nullable = value is None and name.split('.')[-1] in (*OPTIONAL, 'root')
+        nullable = value is None and name.split('.')[-1] in (*OPTIONAL, 'root', 'theta')
         if nullable or (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
             continue
         raise ValueError(
