@@ -95,7 +95,8 @@ ORDER = [
     'benchmark.suite', 'benchmark.arguments', 'benchmark.experiment', 'benchmark.stand_in',
     'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.subgraphs',
     'benchmark.run', 'benchmark.graph_pairs', 'benchmark.expressiveness', 'benchmark.collect',
-    'benchmark.tables', 'benchmark.bars', 'benchmark.pictures', 'benchmark.report',
+    'benchmark.tables', 'benchmark.bars', 'benchmark.again', 'benchmark.pictures',
+    'benchmark.report',
     'cli.report', 'cli.main', 'benchmark.main', 'benchmark', 'cli',
 ]  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_each_cell_is_linked_to_its_records_and_the_others_are_not_run(suite):
     assert table.splitlines() == [
         '|  |  | GCN | GAT |',
         '| --- | --- | ---: | ---: |',
-        '| Cora | full batch | not run | [70.00 ± 0.00 (1)](records/one/seed4.json) |',
+        '| Cora | full batch | not run | [70.00 (1)](records/one/seed4.json) |',
         '|  | GAS | [81.00 ± 1.41 (2)](records/mine) | not run |',
         '| PubMed | full batch | not run | not run |',
         '|  | GAS | not run | not run |',
@@ -176,7 +176,7 @@ def test_bars_are_held_against_published_figures_and_full_batch(suite):
         '| GCN | 82.50 ± 0.50 | [81.00 ± 1.41](records/a) | [82.00 ± 0.71](records/b) | '
         '-1.00 ± 0.50 (2) | missed by 1.00 | missed by 0.30 |'
     )
-    assert gat == '| GAT |  | [70.00 ± 0.00](records/c/seed0.json) | not run |  |  |  |'
+    assert gat == '| GAT |  | [70.00](records/c/seed0.json) | not run |  |  |  |'
     write(suite, 'd', record(0, 70.7, mode='full', model={'name': 'gat'}))
     assert '| -0.70 ± ? (1) |  | reached |' in page_of(suite)
 
@@ -192,6 +192,48 @@ def test_bars_that_are_laid_out_wrongly_are_refused(suite, wrong, capsys):
         'a table of bars must have bars, below_full, full, gas, title, and its bars be entries'
         in (capsys.readouterr().err)
     )
+
+
+AGAIN = """\
+- title: Twice
+  again:
+    - GCN: mine
+    - GAT: other
+"""
+
+
+def test_a_second_run_is_held_against_the_first_seed_by_seed(suite):
+    (suite / 'tables.yaml').write_text(AGAIN)
+    write(suite, 'mine', record(0, 80.0), record(1, 82.0), record(2, 82.0))
+    write(suite, '../again/mine', record(1, 82.5), record(2, 82.0), record(7, 0.0))
+    page = page_of(suite)
+    gcn, gat = page[page.index('| GCN') : page.index('\n\n## Runs')].splitlines()
+    scores = '[82.00 ± 0.00](records/mine) | [82.25 ± 0.35](again/mine)'
+    assert gcn == f'| GCN | 2 | {scores} | +0.25 | 0.50 | 1 |'
+    assert gat == '| GAT | not run | | | | | |'
+
+
+def test_a_second_run_with_other_settings_or_seeds_is_refused(suite, capsys):
+    (suite / 'tables.yaml').write_text(AGAIN)
+    write(suite, 'mine', record(0, 80.0))
+    folder = write(suite, '../again/mine', record(0, 80.0, lr=0.1))
+    assert 'again (got other lr)' in refused(capsys, suite)
+    (folder / 'seed0.json').unlink()
+    write(suite, '../again/mine', record(1, 80.0))
+    assert 'again (got no seed in common)' in refused(capsys, suite)
+
+
+@pytest.mark.parametrize('entry', ['3', '[mine]', '[{a: x, b: y}]'])
+def test_repetitions_that_are_laid_out_wrongly_are_refused(suite, entry, capsys):
+    (suite / 'tables.yaml').write_text(f'- {{title: T, again: {entry}}}')
+    assert 'a table of repetitions must have title, again' in refused(capsys, suite)
+
+
+def test_runs_tell_the_number_of_threads(suite):
+    content = record(0, 80.0)
+    content['machine']['threads'] = 1
+    write(suite, 'mine', content)
+    assert '| 2 cores, A Processor, 1 thread |' in page_of(suite)
 
 
 def with_errors(seed: int, layers: int, **settings: Any) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from ..errors import explain
 from .collect import Finished
-from .run import mean_and_deviation
-from .tables import NOT_RUN, experiment_for, link_to
+from .tables import NOT_RUN, experiment_for, link_to, of_seeds
 
 HEADS = ('published', 'GAS', 'full batch', 'difference', 'against published', 'against full batch')
 _NEEDED = {'title', 'bars', 'gas', 'full', 'below_full'}
@@ -47,7 +46,7 @@ def _cells(
 ) -> list[str]:
     scores = [
         NOT_RUN if one is None
-        else f'[{mean_and_deviation(one.numbers("test"))}]({link_to(one, page)})'
+        else f'[{of_seeds(one.numbers("test"))}]({link_to(one, page)})'
         for one in (gas, full)
     ]  # fmt: skip
     cells = ['' if published is None else '{:.2f} ± {:.2f}'.format(*published), *scores, '']

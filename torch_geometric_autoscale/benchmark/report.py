@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import explain
 from ..files import write_atomically
+from .again import render_again
 from .bars import render_bars
 from .collect import Finished, collect
 from .expressiveness import render_expressiveness
@@ -18,8 +19,8 @@ HEADER = """\
 # Results of the {name} suite
 
 Written by `pygas report` from the records in [`records`](records): never edit it. A cell shows
-mean ± standard deviation over the seeds whose number stands in parentheses, and links to its
-records; *not run* means that there is no record."""
+mean ± standard deviation over the seeds whose number stands in parentheses, without deviation where
+there is one seed, and links to its records; *not run* means that there is no record."""
 
 
 def write_report(suite: Suite) -> Path:
@@ -54,7 +55,7 @@ def _render(
     suite: Suite, page: Path, found: Sequence[Finished], pictures: Sequence[tuple[str, str]]
 ) -> str:
     parts = [HEADER.format(name=suite.name)]
-    parts += [_section(spec, found, page) for spec in _specs(suite)]
+    parts += [_section(spec, found, page) for spec in specs_of(suite)]
     parts.append(_origins(found))
     text = '\n\n'.join(parts) + '\n' + PICTURES
     if not pictures:
@@ -62,7 +63,8 @@ def _render(
     return text + ''.join(f'\n![{title}]({name})\n' for title, name in pictures)
 
 
-def _specs(suite: Suite) -> list[Any]:
+def specs_of(suite: Suite) -> list[Any]:
+    """What a suite's ``tables.yaml`` lays out."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -85,9 +87,11 @@ def _specs(suite: Suite) -> list[Any]:
 
 
 def _section(spec: Any, found: Sequence[Finished], page: Path) -> str:
-    """A table of experiments or of bars, or of what the ``record`` of the entry measured."""
+    """A table of experiments, bars or repetitions, or of what the ``record`` of it measured."""
     if isinstance(spec, Mapping) and 'bars' in spec:
         return render_bars(spec, found, page)
+    if isinstance(spec, Mapping) and 'again' in spec:
+        return render_again(spec, found, page)
     if not isinstance(spec, Mapping) or 'record' not in spec:
         return render_table(spec, found, page)
     if not {'title', 'record'} <= spec.keys() <= {'title', 'record', 'text'}:
@@ -113,11 +117,7 @@ def _origins(found: Sequence[Finished]) -> str:
     ]
     for finished in found:
         minutes = sum(run['seconds'] for run in finished.runs) / 60
-        machines = {
-            f'{r["machine"]["cores"]} cores, {r["machine"]["cpu"]}'
-            if r['machine']['device'] == 'cpu' else r['machine']['device']
-            for r in finished.records
-        }  # fmt: skip
+        machines = {_machine(record['machine']) for record in finished.records}
         versions = [
             ', '.join(sorted({record['versions'][name] for record in finished.records}))
             for name in ('torch', 'torch_geometric')
@@ -129,6 +129,14 @@ def _origins(found: Sequence[Finished]) -> str:
         ]  # fmt: skip
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines if found else ['## Runs', '', 'None yet.'])
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    if machine['device'] != 'cpu':
+        return str(machine['device'])
+    threads = machine.get('threads')
+    used = '' if threads is None else f', {threads} thread{"s" if threads > 1 else ""}'
+    return f'{machine["cores"]} cores, {machine["cpu"]}{used}'
 
 
 def _pictures(folder: Path, found: Sequence[Finished]) -> Iterator[tuple[str, str]]:

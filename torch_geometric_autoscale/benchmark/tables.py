@@ -93,6 +93,11 @@ def experiment_for(where: Mapping[str, Any], found: Sequence[Finished]) -> Finis
     return fitting[0] if fitting else None
 
 
+def of_seeds(scores: Sequence[float]) -> str:
+    """Mean and sample standard deviation; of a single run there is none."""
+    return f'{scores[0]:.2f}' if len(scores) == 1 else mean_and_deviation(scores)
+
+
 def link_to(finished: Finished, page: Path) -> str:
     """To the record, or to the folder of several."""
     folder = finished.folder.resolve().relative_to(page.parent.resolve())
@@ -106,7 +111,7 @@ def link_to(finished: Finished, page: Path) -> str:
 
 def _test(finished: Finished, _: Sequence[Finished]) -> str:
     scores = finished.numbers('test')
-    return f'{mean_and_deviation(scores)} ({len(scores)})'
+    return f'{of_seeds(scores)} ({len(scores)})'
 
 
 def _step_memory(finished: Finished, _: Sequence[Finished]) -> str:
