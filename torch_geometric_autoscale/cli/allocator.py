@@ -4,8 +4,11 @@ import ctypes
 import os
 import sys
 
+from ..training.machine import ram_bytes
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
 _OWN_MAPPING = 2**18  # bytes from which on a tensor goes back to the system when it is freed
+_SHARE, _USUAL = 256, 2**34  # one in so many bytes of main memory; bytes of it where none can tell
 
 
 def spare_page_faults() -> None:
@@ -15,8 +18,13 @@ def spare_page_faults() -> None:
     and the kernel clears and maps its pages one fault at a time. Keeping freed memory took an epoch
     on WordNet from 0.82 to 0.71 s, and a full-batch step from 0.72 to 0.56 s. A step of full batch
     frees gigabytes at once: with a threshold for giving them back, of any size that fits its type,
-    an epoch of GCNII took 5.6 s instead of 2.7. The process holds the memory of its largest step,
-    and gaps between tensors on top.
+    an epoch of GCNII took 5.6 s instead of 2.7.
+
+    What is kept has gaps: glibc cannot reuse the room of a freed tensor for one of the same size,
+    whose alignment it must see to, unless a neighbour is free, too. Full batch of SAGE on
+    linux_calls, which needs 4.4 GB, grew beyond 22; that of GCNII on WordNet holds 170 times its
+    largest tensor. So tensors above a share of main memory go back as soon as they are freed. SAGE
+    takes 4.9 GB then, and full batch of GCN on linux_calls up to twice as long.
 
     PyTorch reads the wish for huge pages once, at its first allocation. Importing PyG makes one, so
     that what is set here reaches the processes this one starts; with the variable set from outside,
@@ -29,7 +37,8 @@ def spare_page_faults() -> None:
     if _is_limited():
         spare_memory()
     else:
-        _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
+        largest = min((ram_bytes() or _USUAL) // _SHARE, 2**31 - 1)  # mallopt takes an int
+        _set((_M_MMAP_THRESHOLD, largest), (_M_TRIM_THRESHOLD, -1))
 
 
 def spare_memory() -> None:
