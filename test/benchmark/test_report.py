@@ -293,6 +293,20 @@ def test_a_legend_tells_experiments_apart(suite, figures):
     }  # fmt: skip
 
 
+def test_a_legend_of_many_long_names_leaves_the_axes_their_width(suite, figures):
+    for i in range(7):
+        changed = {'lr': 0.1 + i, 'grad_norm': 1000 + i}
+        write(suite, str(i), record(0, 80.0, changed=list(changed), refresh='never', **changed))
+    (suite / 'tables.yaml').write_text('[]')
+    page_of(suite)
+    (axis,) = figures[0].axes
+    legend = axis.get_legend().get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= figures[0].bbox.width
+    assert axis.get_position().width > 0.8
+    assert axis.get_position().height > 0.4
+
+
 def test_errors_of_one_pair_stand_side_by_side_on_the_same_axes(suite, figures):
     write(suite, 'a', with_errors(0, 2))
     write(suite, 'b', with_errors(0, 2, mode='naive', partition='random', refresh='never'))

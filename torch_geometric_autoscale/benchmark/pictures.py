@@ -27,6 +27,7 @@ MODEL_NAMES = {
 }  # fmt: skip
 NAMED_LAYERS = 6  # in a legend, at most
 
+_WIDTH = 6.4  # inches
 # Epochs, and mean, least and largest value over seeds at each.
 Curve = tuple[list[int], list[float], list[float], list[float]]
 
@@ -60,23 +61,31 @@ def draw_convergence(path: Path, experiments: Sequence[Finished]) -> bool:
     curves = [(finished, curve) for finished, curve in curves if curve[0]]
     if not curves:
         return False
-    figure, save = _figure(6.4, 4.2)
+    curves.sort(key=lambda entry: list(COLORS).index(_mode(entry[0])))
+    labels = [f'{label_of(finished)} ({len(finished.runs)})' for finished, _ in curves]
+    columns = _legend_columns(labels)
+    figure, save = _figure(_WIDTH, 4.0 + 0.2 * -(-len(curves) // columns))
     axis = figure.subplots()
     styles = {mode: cycle(STYLES) for mode in COLORS}
-    for finished, curve in sorted(curves, key=lambda entry: list(COLORS).index(_mode(entry[0]))):
+    for (finished, curve), label in zip(curves, labels, strict=True):
         mode = _mode(finished)
-        _draw_curve(axis, curve, f'{label_of(finished)} ({len(finished.runs)})', COLORS[mode],
-                    next(styles[mode]))  # fmt: skip
+        _draw_curve(axis, curve, label, COLORS[mode], next(styles[mode]))
     axis.set(
         title=title_of(experiments[0]), xlabel='epoch', ylabel='validation score (%)',
         ylim=_range_of_interest([curve for _, curve in curves]),
     )  # fmt: skip
     axis.legend(
-        frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=min(3, len(curves)),
+        frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=columns,
         title='mean and range (seeds)',
     )  # fmt: skip
     write_atomically(path, save)
     return True
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """As many as fit below the axes: a legend that is wider would press them together."""
+    width = 0.07 * max(map(len, labels)) + 0.5  # inches of a letter; of a line and margins
+    return max(1, min(3, len(labels), int(_WIDTH / width)))
 
 
 def draw_errors(path: Path, experiments: Sequence[Finished]) -> bool:
