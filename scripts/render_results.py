@@ -13,6 +13,12 @@ from typing import Any
 
 import extrapolate
 
+from torch_geometric_autoscale.benchmark.bars import render_bars
+from torch_geometric_autoscale.benchmark.collect import collect
+from torch_geometric_autoscale.benchmark.report import specs_of
+from torch_geometric_autoscale.benchmark.suite import load_suite
+from torch_geometric_autoscale.benchmark.tables import render_table
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / 'benchmarks' / 'results'
 NAMES = {'gas': 'histories', 'full': 'full batch'}
@@ -74,6 +80,15 @@ def on_page(name: str, table: str) -> Callable[[], str]:
     return lambda: benchmark(name, title, table).replace('](benchmarks/', '](../benchmarks/')
 
 
+def suite_table(name: str, title: str) -> str:
+    """A table of a suite's results page, as the README shows it."""
+    suite = load_suite(ROOT / f'{name}_benchmark')
+    (spec,) = (spec for spec in specs_of(suite) if spec['title'] == title)
+    found = collect(suite.folder / 'results' / 'records')
+    render = render_bars if 'bars' in spec else render_table
+    return render({**spec, 'text': ''}, found, ROOT / 'README.md').partition('\n\n')[2]
+
+
 def papers100m(table: str) -> Callable[[], str]:
     """One table of what ogbn-papers100M would take; says so where a record is missing."""
 
@@ -96,6 +111,16 @@ README = {
         '![accuracy over epochs and seconds](benchmarks/results/wordnet.png)',
         training('wordnet_long.json', 'Longer, `pygas train epochs=200 full.epochs=300 '
                  'full.max_seconds=null`:', seconds=False),
+    ]),
+    'suites': lambda: '\n\n'.join([
+        'Cora, Coauthor-CS and Amazon-Photo with the paper\'s settings, against published figures '
+        'of GAS and against full batch:',
+        suite_table('small', 'The bars'),
+        'WordNet and Linux\'s calls with settings of our own, against full batch and PyG\'s '
+        '`RandomNodeLoader`, test accuracy:',
+        suite_table('large', 'Against what PyG offers without compiled extras'),
+        'Seconds to 99% of full batch\'s validation score:',
+        suite_table('large', 'Seconds to 99% of full batch'),
     ]),
     'benchmarks': lambda: '\n\n'.join([
         '## Speed and memory',
