@@ -39,10 +39,7 @@ def render_again(spec: Mapping[str, Any], found: Sequence[Finished], page: Path)
 
 def _cells(first: Finished, second: Finished, page: Path) -> list[str]:
     different = different_settings(first.records[0]['settings'], second.records[0]['settings'])
-    scores = [
-        {record['settings']['seed']: float(record['runs'][0]['test']) for record in one.records}
-        for one in (first, second)
-    ]
+    scores = first.test_by_seed(), second.test_by_seed()
     seeds = sorted(scores[0].keys() & scores[1].keys())
     if different or not seeds:
         got = f'other {", ".join(different)}' if different else 'no seed in common'

@@ -74,10 +74,7 @@ def _verdict(above: float) -> str:
 
 
 def _differences(gas: Finished, full: Finished) -> list[float]:
-    scores = [
-        {record['settings']['seed']: float(record['runs'][0]['test']) for record in one.records}
-        for one in (gas, full)
-    ]
+    scores = gas.test_by_seed(), full.test_by_seed()
     return [scores[0][seed] - scores[1][seed] for seed in scores[0].keys() & scores[1].keys()]
 
 

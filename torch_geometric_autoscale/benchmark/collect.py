@@ -39,6 +39,12 @@ class Finished:
         """A number of each run, where there is one."""
         return [float(run[name]) for run in self.runs if run.get(name) is not None]
 
+    def test_by_seed(self) -> dict[int, float]:
+        """Test score of each seed, for comparisons of runs with the same seed."""
+        return {
+            record['settings']['seed']: float(record['runs'][0]['test']) for record in self.records
+        }
+
 
 def collect(folder: str | Path) -> list[Finished]:
     """Read every experiment below a folder, ``<folder>/<experiment>/seed*.json``.
