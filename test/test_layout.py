@@ -43,7 +43,8 @@ ORDER = [
     'hooks', 'refusals', 'operator_forms', 'cheaper_orders', 'sequences', 'operators',
     'safetensors_file', 'stored_rows', 'loader_input', 'loader', 'ops', 'boundary', 'norms',
     'steps',
-    'interception', 'batch_run', 'trace', 'forward_key', 'trace_memory', 'step_tables', 'inference',
+    'interception', 'batch_run', 'leavings', 'trace', 'forward_key', 'trace_memory', 'step_tables',
+    'hook_effects', 'inference',
     'arguments',
     'scalable', 'prefetch',
     # conversion

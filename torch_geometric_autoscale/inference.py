@@ -23,6 +23,7 @@ from .error_meter import current_meter
 from .errors import explain
 from .graph import check_same_graph
 from .history import History
+from .hook_effects import HookEffects
 from .loader import PartitionLoader
 from .norms import refuse_graph_statistics
 from .progress import progress
@@ -108,15 +109,24 @@ class LayerwiseInference(BatchRun):
         times = Counter(step.history for step in self.steps if step.history is not None)
         self._shared = {history for history in times if times[history] > 1}
         self.tables = StepTables(self, next(iter(times), None))
-        with self.answering(self.model):
+        with self.answering(self.model), HookEffects(self.model) as hooks:
             make_plan(self.steps, trace.output_reads, precise=trace.is_precise)
-            out = self._run_phases()
-            if out.is_floating_point() and bool(torch.isnan(out).any()):
-                # Either the model gives NaN, or it hid from the trace that a value is read.
-                # With every value kept it is the model's.
-                make_plan(self.steps, trace.output_reads, precise=False)
+            try:
                 out = self._run_phases()
-        return out
+            except Exception:
+                if not hooks.found and len(hooks.hooked) < 2:
+                    raise
+                hooks.found = True
+            if hooks.found:
+                # What one hook hands to another is not traced: all of them run in every phase.
+                for step in self.steps:
+                    step.is_rows &= step.module not in hooks.hooked
+            elif not (out.is_floating_point() and bool(torch.isnan(out).any())):
+                return out
+            # Else either the model gives NaN, or it hid from the trace that a value is read.
+            # With every value kept it is the model's.
+            make_plan(self.steps, trace.output_reads, precise=False)
+            return self._run_phases()
 
     # Phases ######################################################################
 

@@ -73,7 +73,10 @@ def make_plan(steps: Sequence[Step], output_reads: Iterable[int], precise: bool 
             position = pending.pop()
             seen.add(position)
             step = steps[position]
-            if not step.is_boundary and step.computed_in in (-1, phase):
+            if not step.is_rows:  # computed wherever it is called, from what it reads
+                step.computed_in = phase if step.computed_in < 0 else step.computed_in
+                pending |= step.reads - seen
+            elif not step.is_boundary and step.computed_in in (-1, phase):
                 step.computed_in = phase
                 pending |= step.reads - seen
             else:
