@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import ModuleList
-from torch_geometric.nn import GATConv, GCNConv, GraphConv, MessagePassing, SAGEConv
+from torch_geometric.nn import (
+    MLP,
+    GATConv,
+    GCNConv,
+    GraphConv,
+    Linear,
+    MessagePassing,
+    SAGEConv,
+)
 from torch_geometric.nn.conv import gcn_conv
 
 from test.oracle import NODES, check_forward, check_gradients, error, nasty_graph, sweep_loader
@@ -102,6 +110,34 @@ def test_order_of_products_does_not_show(widths: tuple[int, int], bipartite: boo
     whole = conv(DATA.x[:, : widths[0]], DATA.edge_index)
     ids = batch.n_id[: batch.batch_size]
     torch.testing.assert_close(fast[: batch.batch_size], whole[ids])
+
+
+def with_bias() -> torch.nn.Module:
+    lin = Linear(4, 4, bias=True)
+    torch.nn.init.normal_(lin.bias)
+    return lin
+
+
+def squaring() -> torch.nn.Module:
+    lin = Linear(4, 4, bias=False)
+    lin.forward = lambda x: x * x
+    return lin
+
+
+@pytest.mark.parametrize('bipartite', [True, False])
+@pytest.mark.parametrize('lin', [with_bias, squaring, lambda: MLP([4, 4, 4], norm=None)])
+@pytest.mark.parametrize('make', [GCNConv, SAGEConv])
+def test_products_of_a_replaced_layer_keep_their_order(
+    make: Any, lin: Any, bipartite: bool
+) -> None:
+    def replaced() -> MessagePassing:
+        conv = make(4, 4)
+        setattr(conv, 'lin' if make is GCNConv else 'lin_l', lin())
+        return conv
+
+    model, loader = Two(replaced), sweep_loader(DATA, bipartite=bipartite)
+    check_forward(model, DATA, loader)
+    check_gradients(model, DATA, loader)
 
 
 @pytest.mark.parametrize('make', [SAGEConv, GATConv, GraphConv, GCNConv])

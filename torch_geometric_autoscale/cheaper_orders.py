@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.nn import MessagePassing
+from torch_geometric.nn import Linear, MessagePassing
 from torch_geometric.nn import conv as pyg
 
 from .adjacency import Adjacency
@@ -36,8 +36,20 @@ def call_in_cheaper_order(self: MessagePassing, adj: Adjacency, values: list[Any
 
 def _may_reorder(module: Any) -> bool:
     """Whether the operator is linear, and nobody watches or replaced the steps left out."""
-    linear = module.aggr in ('add', 'sum') or (module.aggr == 'mean' and hasattr(module, 'lin_l'))
+    is_sage = type(module) is pyg.SAGEConv
+    linear = module.aggr in ('add', 'sum') or (module.aggr == 'mean' and is_sage)
+    # SAGEConv aggregates first, so that a bias of its comes last in any case; GCNConv's would not.
+    linear = linear and (_multiplies(module.lin_l) if is_sage else _multiplies_alone(module.lin))
     return linear and not getattr(module, 'project', False) and _is_unobserved(module)
+
+
+def _multiplies(lin: Any) -> bool:
+    """Whether a part is PyG's product with a weight, and a bias; it may have been replaced."""
+    return type(lin) is Linear and 'forward' not in vars(lin)
+
+
+def _multiplies_alone(lin: Any) -> bool:
+    return _multiplies(lin) and lin.bias is None
 
 
 def _is_unobserved(module: MessagePassing) -> bool:
