@@ -39,7 +39,7 @@ ORDER = [
     'transfer.worker', 'transfer.lane', 'transfer.ways', 'transfer.choice', 'transfer.pool',
     'transfer.moves', 'transfer.placing', 'transfer',
     'staleness', 'error_meter',
-    'calls', 'provenance', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'quantiles',
+    'calls', 'provenance', 'by_hand', 'guard', 'watcher', 'gcn_norm', 'chebyshev', 'quantiles',
     'hooks', 'refusals', 'operator_forms', 'cheaper_orders', 'sequences', 'operators',
     'safetensors_file', 'stored_rows', 'loader_input', 'loader', 'ops', 'boundary', 'norms',
     'steps',

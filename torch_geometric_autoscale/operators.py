@@ -27,7 +27,7 @@ from .cheaper_orders import call_in_cheaper_order
 from .chebyshev import scaled_laplacian
 from .gcn_norm import gcn_norm
 from .graph import original_gcn_norm
-from .guard import guard_operator
+from .guard import guard_operator, inside_operator
 from .operator_forms import call_in_form, matrix_for_edges
 from .quantiles import quantiles_of_a_batch
 from .refusals import refuse_cached, refuse_reverse, refuse_whole_graph_operators
@@ -68,6 +68,11 @@ def _replace_gcn_norm(module: Any) -> None:
 
 
 def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
+    with inside_operator():
+        return _call_watched(self, args, kwargs)
+
+
+def _call_watched(self: MessagePassing, args: Any, kwargs: Any) -> Any:
     watcher = current_watcher()
     if watcher is None:
         answer = vars(self).get('_call_impl')  # of a layer-wise inference

@@ -14,7 +14,7 @@ from .boundary import push_and_pull_rows
 from .calls import BatchCall, batch_call, current_call
 from .errors import explain
 from .graph import check_same_graph
-from .guard import guard_model
+from .guard import guard_model, watch_functions
 from .history import History
 from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphLoader
@@ -99,7 +99,8 @@ class ScalableGNN(torch.nn.Module):
             self._refuse_batch_without_nodes(given)
             return super().__call__(*args, **kwargs)
         self._check_call(given, call)
-        with batch_call(call), guard_model(self), self._moving(call):
+        watching = watch_functions(given.values())
+        with batch_call(call), guard_model(self), watching, self._moving(call):
             if self.training and call.batch_size < call.num_nodes:
                 with BatchRowStatistics({call.num_nodes: call.batch_size}):
                     out = super().__call__(*args, **kwargs)
@@ -224,8 +225,9 @@ class ScalableGNN(torch.nn.Module):
         return LayerwiseInference(self, run, loader, write, inputs, memory=memory).run()
 
     def _replay_batch(self, batch: SubgraphBatch) -> Any:
-        args, kwargs, _ = fit_arguments(self, (batch,), {})
-        return super().__call__(*args, **kwargs)
+        args, kwargs, given = fit_arguments(self, (batch,), {})
+        with watch_functions(given.values()):
+            return super().__call__(*args, **kwargs)
 
     # Checks ######################################################################
 
