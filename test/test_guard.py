@@ -26,7 +26,7 @@ from test.oracle import (
     sweep_loader,
     tables,
 )
-from torch_geometric_autoscale import History, ScalableGNN, guard
+from torch_geometric_autoscale import History, ScalableGNN, guard, ways
 
 DATA = nasty_graph()
 
@@ -299,3 +299,75 @@ def test_only_the_first_call_of_a_mode_is_watched(monkeypatch: pytest.MonkeyPatc
     for batch in sweep_loader(DATA):
         model.eval()(batch)
     assert len([owner for owner in watched[before:] if owner is model]) == 1
+
+
+# A forward that goes another way than before
+
+
+class Growing(Three):
+    """Runs as many layers as it is told, with the boundaries between two of them."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.layers = [0, 1]
+
+    def forward(self, x, adj_t, batch_size=None, n_id=None):
+        for k, i in enumerate(self.layers):
+            x = self.convs[i](x, adj_t).tanh()
+            if k == 0:
+                x = self.push_and_pull(self.histories[0], x, batch_size, n_id)
+        return x
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_layer_that_joins_later_is_guarded_when_it_first_runs(training: bool) -> None:
+    loader = sweep_loader(DATA, bipartite=False)
+    model = Growing().train(training)
+    for batch in loader:
+        model(batch)
+    model.layers = [0, 1, 2]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"'convs.2': .* the output of SAGEConv 'convs.1'"):
+            model(next(iter(loader)))
+    model.layers = [0, 1]
+    model(next(iter(loader)))
+
+
+def test_layers_that_change_rightly_are_guarded_once_for_each_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = []
+    watching = guard.Guard.watching
+
+    def counted(self: guard.Guard, owner: torch.nn.Module) -> Any:
+        watched.append(owner)
+        return watching(self, owner)
+
+    monkeypatch.setattr(guard.Guard, 'watching', counted)
+    model, loader = Growing(), sweep_loader(DATA)
+    for number, layers in enumerate([[0, 1], [0, 2], [0], [1, 2], [0, 2], [1]], start=1):
+        model.layers = layers
+        check_forward(model, DATA, loader)
+        # One layer alone goes a part of a way that is known.
+        assert len(watched) == [1, 2, 2, 3, 3, 3][number - 1]
+
+
+def test_what_was_pushed_before_a_new_step_is_pushed_again() -> None:
+    batch = next(iter(sweep_loader(DATA)))
+    model, fresh = Growing().eval(), Growing().eval()
+    model(batch)
+    model.layers = fresh.layers = [0, 2]
+    model.reset_parameters()
+    torch.testing.assert_close(model(batch), fresh(batch))
+    assert all(map(torch.equal, tables(model), tables(fresh)))
+
+
+def test_model_whose_way_is_drawn_is_not_guarded_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, 'MOST_WAYS', 2)
+    batch, model = next(iter(sweep_loader(DATA))), Growing()
+    for layers in ([0, 1], [0, 2]):
+        model.layers = layers
+        model(batch)
+    monkeypatch.setattr(guard.Guard, 'watching', None)
+    model.layers = [1, 2]
+    model(batch)

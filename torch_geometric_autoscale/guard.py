@@ -2,7 +2,7 @@
 
 After a propagation, halo rows are empty or wrong until they are replaced at a boundary. Reading
 them with another propagation gives numbers that look fine and are not. The first call of an
-operator, and the first call of a model that takes its steps in a new order, run under this guard.
+operator, and of a model each call that takes its steps in a new order, run under this guard.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
@@ -21,9 +21,13 @@ from .by_hand import ByHand
 from .calls import current_call
 from .errors import NeedsBothDirections, explain
 from .provenance import Provenance
+from .ways import NewWay, Ways, recorded_steps
 
 # In train() and in eval() a forward may go another way.
 _checked: dict[bool, 'WeakSet[torch.nn.Module]'] = {False: WeakSet(), True: WeakSet()}
+_ways: dict[bool, 'WeakKeyDictionary[torch.nn.Module, Ways]'] = {
+    False: WeakKeyDictionary(), True: WeakKeyDictionary()
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Guard(Provenance):
         if call is not None and call.prefers_matrix:
             remedy = (
                 'At the conversion the layers came in another order: let it depend neither on '
-                'the data nor on the epoch.'
+                'the data nor on the epoch, or convert the module again with autoscale().'
             )
         rule = 'what it propagates must have passed a layer boundary'
         raise ValueError(explain(name, rule, came, remedy))
@@ -207,28 +211,43 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
+def run_guarded(model: torch.nn.Module, run: Callable[[], Any]) -> Any:
+    """Run a model on a batch; under the guard if it goes another way than before.
+
+    Args:
+        model: The model.
+        run: Calls it. Called twice where a way turns out to be new: what the first time has pushed
+            is pushed again.
+    """
+    if _active.get() is not None:
+        return run()
+    ways = _ways[model.training].setdefault(model, Ways())
+    if ways.number:
+        try:
+            with ways.following():
+                return run()
+        except NewWay:
+            pass
+    guard = Guard()
+    with recorded_steps() as steps, guard.watching(model):
+        out = run()
+    if not guard.by_hand.is_undecided:  # a batch with a halo will tell
+        ways.add(steps)
+    _checked[model.training].update(guard.propagated)
+    return out
+
+
 @contextmanager
-def _guarding_once(owner: torch.nn.Module) -> Iterator[None]:
-    checked = _checked[owner.training]
-    if owner in checked or _active.get() is not None:
+def guard_operator(operator: MessagePassing) -> Iterator[None]:
+    """Guard an operator's first call: it must not propagate what it has propagated."""
+    checked = _checked[operator.training]
+    if operator in checked or _active.get() is not None:
         yield
         return
     guard = Guard()
-    with guard.watching(owner):
+    with guard.watching(operator):
         yield
-    if not guard.by_hand.is_undecided:  # a batch with a halo will tell
-        checked.add(owner)
-    checked.update(guard.propagated)
-
-
-def guard_model(model: torch.nn.Module) -> Any:
-    """Guard a model's first call on a batch: every propagation must follow a boundary."""
-    return _guarding_once(model)
-
-
-def guard_operator(operator: MessagePassing) -> Any:
-    """Guard an operator's first call: it must not propagate what it has propagated."""
-    return _guarding_once(operator)
+    checked.update({operator, *guard.propagated})
 
 
 @contextmanager

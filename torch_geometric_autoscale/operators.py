@@ -35,6 +35,7 @@ from .sequences import operator_on, to_dense_batch
 from .tags import adjacency_of
 from .torch_csr import hush_beta_warning
 from .watcher import current_watcher
+from .ways import note_step
 
 __all__ = ['refuse_whole_graph_operators', 'teach_pyg']
 
@@ -68,6 +69,7 @@ def _replace_gcn_norm(module: Any) -> None:
 
 
 def _call_operator(self: MessagePassing, *args: Any, **kwargs: Any) -> Any:
+    note_step(self)
     with inside_operator():
         return _call_watched(self, args, kwargs)
 

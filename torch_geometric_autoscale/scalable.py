@@ -14,7 +14,7 @@ from .boundary import push_and_pull_rows
 from .calls import BatchCall, batch_call, current_call
 from .errors import explain
 from .graph import check_same_graph
-from .guard import guard_model, watch_functions
+from .guard import run_guarded, watch_functions
 from .history import History
 from .inference import LayerwiseInference, current_replay
 from .loader import SubgraphLoader
@@ -24,6 +24,7 @@ from .staleness import note_exchange, note_refresh, note_reset
 from .tags import is_copy
 from .trace_memory import TraceMemory
 from .transfer import Rows, moving, place, pool_for
+from .ways import note_step
 
 
 class ScalableGNN(torch.nn.Module):
@@ -99,16 +100,23 @@ class ScalableGNN(torch.nn.Module):
             self._refuse_batch_without_nodes(given)
             return super().__call__(*args, **kwargs)
         self._check_call(given, call)
-        watching = watch_functions(given.values())
-        with batch_call(call), guard_model(self), watching, self._moving(call):
-            if self.training and call.batch_size < call.num_nodes:
-                with BatchRowStatistics({call.num_nodes: call.batch_size}):
-                    out = super().__call__(*args, **kwargs)
-            else:
-                out = super().__call__(*args, **kwargs)
+
+        def attempt() -> Any:
+            call.written.clear()
+            watching = watch_functions(given.values())
+            with batch_call(call), watching, self._moving(call), self._statistics(call):
+                return super(ScalableGNN, self).__call__(*args, **kwargs)
+
+        out = run_guarded(self, attempt)
         nodes = call if call.adj_t is None else call.adj_t.edges.nodes  # the latter on the CPU
         note_exchange(call.written, nodes.n_id, call.batch_size, nodes.offset, nodes.count)
         return batch_rows(out, call)
+
+    def _statistics(self, call: BatchCall) -> Any:
+        """Let norms count batch rows alone where there are others."""
+        if self.training and call.batch_size < call.num_nodes:
+            return BatchRowStatistics({call.num_nodes: call.batch_size})
+        return nullcontext()
 
     def _moving(self, call: BatchCall) -> Any:
         """Begin to pull the halo rows of every boundary, where a pool moves them."""
@@ -189,6 +197,7 @@ class ScalableGNN(torch.nn.Module):
         )
         if call is not None and call.n_id is n_id:
             call.written.append(history)
+            note_step(history)
         return out
 
     # Exact inference #############################################################

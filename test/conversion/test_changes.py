@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from torch.nn import Module
-from torch_geometric.nn import GCN, GCNConv, SAGEConv
+from torch.nn import Module, ModuleList
+from torch_geometric.nn import APPNP, GCN, GCNConv, SAGEConv
 
 from test.oracle import assert_close
 
@@ -215,3 +215,49 @@ def test_dropout_left_in_training_mode_does_not_reach_inference():
     gas.train()
     assert_close(gas.inference(), expected)
     assert gas.training
+
+
+class Growing(Module):
+    """Runs as many layers as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = ModuleList(SAGEConv(D, D) for _ in range(4))
+        self.layers = [0, 1]
+
+    def forward(self, x, edge_index):
+        for i in self.layers:
+            x = self.convs[i](x, edge_index).tanh()
+        return x
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_layers_that_join_after_the_conversion_are_refused(training):
+    data, module = graph(), seeded(Growing).train(training)
+    gas = convert(module, data)
+    sweep(gas)
+    module.layers = [0, 1, 2]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"'convs.2': .*convert the module again"):
+            sweep(gas)
+    again = convert(module, data)
+    again.refresh()
+    assert_close(sweep(again.eval()), module.eval()(data.x, data.edge_index).detach())
+
+
+def test_propagations_that_join_after_the_conversion_are_refused():
+    data, module = graph(), APPNP(K=2, alpha=0.1).eval()
+    gas = convert(module, data)
+    sweep(gas)
+    module.K = 3
+    with pytest.raises(ValueError, match=r'APPNP: .* its own earlier propagation.*autoscale'):
+        sweep(gas)
+
+
+def test_another_last_layer_needs_no_other_boundaries():
+    data, module = graph(), seeded(Growing).eval()
+    gas = convert(module, data)
+    sweep(gas)
+    module.layers = [0, 3]
+    gas.refresh()
+    assert_close(sweep(gas), module(data.x, data.edge_index).detach())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from ..calls import BatchCall, batch_call
-from ..guard import guard_model
+from ..guard import run_guarded
 from ..inference import current_replay
 from ..norms import BatchRowStatistics
 from .boundaries import ONLY, Plan
@@ -64,18 +64,22 @@ class Conversion:
         sizes = {here.num_nodes: here.batch_size for here in rows.values()}
         only = rows.get(ONLY)
         pad = (only.batch_size, only.num_nodes) if only and self.plan.pad else (None, None)
-        watcher = BoundaryPass(module, self.plan.boundaries[module.training], handle, *pad)
-        with ExitStack() as stack:
-            stack.enter_context(batch_call(self.source.call_on(batch)))
-            stack.enter_context(without_caches(module))
-            if self.plan.node_parameters:
-                n_id = self.source.in_batch(batch, 'n_id')
-                stack.enter_context(rows_in_place(module, self.plan.node_parameters, n_id))
-            if current_replay() is None:
-                stack.enter_context(guard_model(module))
-                if module.training and self.plan.takes_batch_statistics:
+        is_guarded = current_replay() is None
+
+        def attempt() -> Any:
+            watcher = BoundaryPass(module, self.plan.boundaries[module.training], handle, *pad)
+            with ExitStack() as stack:
+                stack.enter_context(batch_call(self.source.call_on(batch)))
+                stack.enter_context(without_caches(module))
+                if self.plan.node_parameters:
+                    n_id = self.source.in_batch(batch, 'n_id')
+                    stack.enter_context(rows_in_place(module, self.plan.node_parameters, n_id))
+                if is_guarded and module.training and self.plan.takes_batch_statistics:
                     stack.enter_context(BatchRowStatistics(sizes))
-            stack.enter_context(watcher.watching())
-            out = module(*args, **kwargs)
-        watcher.check_finished()
+                stack.enter_context(watcher.watching())
+                out = module(*args, **kwargs)
+            watcher.check_finished()
+            return out
+
+        out = run_guarded(module, attempt) if is_guarded else attempt()
         return batch_rows(out, self.plan.outputs, rows)

@@ -11,6 +11,7 @@ from torch_geometric.nn import MessagePassing
 from ..errors import explain
 from ..inference import current_replay
 from ..watcher import Site, Watcher
+from ..ways import note_step
 from .boundaries import Boundary
 
 # ``handle(k, boundary, rows)``: rows in, as ``(rows, C)``, and what goes on in their place.
@@ -61,6 +62,7 @@ class BoundaryPass(Watcher):
         replay = current_replay()
         if replay is not None:
             return replay.unit(operator, args, kwargs, propagate)
+        note_step(operator)
         return propagate(*args, **kwargs)
 
     def reached(self, site: Site, value: Any, dim: int) -> Any:
@@ -92,6 +94,7 @@ class BoundaryPass(Watcher):
         if tuple(tail) != boundary.tail:
             self._refuse_other_value(boundary, f'shape {tuple(value.shape)}')
         self.num_met += 1
+        note_step(boundary)
         flat = value if dim == 0 and len(tail) == 1 else value.movedim(dim, 0).reshape(rows, -1)
         out = self._handle(k, boundary, flat)
         if out is flat:
