@@ -3,7 +3,16 @@
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch_geometric.nn import GATConv, GCNConv, GINConv, GraphConv, SAGEConv, TAGConv
+from torch_geometric.nn import (
+    GCN,
+    GATConv,
+    GCNConv,
+    GINConv,
+    GraphConv,
+    GraphSAGE,
+    SAGEConv,
+    TAGConv,
+)
 
 from test.oracle import PTR, nasty_graph, sweep_loader
 from torch_geometric_autoscale import SubgraphLoader, autoscale, models
@@ -110,6 +119,18 @@ def test_products_of_narrow_rows_are_summed_in_full(dtype):
     assert torch.equal(out, expected.to(dtype))  # rounded once, at the end
     out.float().sum().backward()
     assert x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize('conv', [GCN, GraphSAGE])
+def test_modules_and_features_in_half_precision_run_on_batches(conv):
+    data, module = nasty_graph(torch.float16), conv(4, 8, 2, 3).half().eval()
+    gas = autoscale(module, data, partition=torch.arange(20) // 5)
+    expected = module(data.x, data.edge_index).detach().float()
+    assert error(gas.refresh().float(), expected) < TOLERANCE
+    for batch in gas.loader():
+        rows = gas(batch)
+        assert rows.dtype == torch.float16
+        assert error(rows.float(), expected[batch.n_id[: batch.batch_size]]) < TOLERANCE
 
 
 def test_narrow_halo_rows_without_gradient_are_left_out_of_the_backward():

@@ -110,6 +110,13 @@ def test_the_unweighted_variant_does_not_know_products_with_weights():
     assert graph.product(x) is weighted
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_products_of_narrow_features_are_summed_in_full(dtype):
+    graph, x = Graph(EDGE_INDEX, 5), torch.randn(5, 3).to(dtype)
+    assert graph.product(x).dtype == dtype
+    assert torch.equal(graph.product(x), graph.product(x.float()).to(dtype))
+
+
 def test_a_product_is_kept_for_one_x_and_its_content():
     graph = Graph(EDGE_INDEX, 5, WEIGHT)
     x = torch.eye(5, dtype=torch.float64)

@@ -207,6 +207,8 @@ class Graph:
     @torch.no_grad()
     def _multiply(self, x: Tensor) -> Tensor:
         out = x.new_empty(self.num_nodes, x.size(1))
+        if x.dtype in (torch.bfloat16, torch.float16):  # summed in full, as on a batch
+            x = x.float()
         num_rows = max(CHUNK // max(x.size(1), 1), 1)  # a product is there twice at times
         for first, last, _ in self.grouped.blocks():
             for start, stop in spans(last - first, num_rows):
@@ -241,7 +243,7 @@ def scramble(ids: Tensor) -> Tensor:
 
 
 def multiply(matrix: Tensor, x: Tensor) -> Tensor:
-    """``matrix @ x`` in the types they have: CSR products know no ``bfloat16``."""
+    """``matrix @ x`` in the types they have: CSR products know no half precision."""
     with torch.autocast(x.device.type, enabled=False):
         return torch.sparse.mm(matrix, x)
 
