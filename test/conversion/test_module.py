@@ -383,3 +383,10 @@ def test_its_text_says_where_histories_are():
     assert '4 partitions, histories at' in text
     assert "GCNConv 'convs.0': 8 channels" in text
     assert '(module): GCN(4, 3, num_layers=3)' in text
+
+
+def test_batch_that_joins_a_partition_twice_is_refused_with_the_way_out():
+    gas = convert(model(), graph())
+    loader = gas.loader(batch_size=2, sampler=[1, 1])
+    with pytest.raises(ValueError, match=r'joins a partition twice, draw .* without replacement'):
+        gas(next(iter(loader)))

@@ -391,7 +391,9 @@ class History(torch.nn.Module):
                 raise ValueError(
                     explain('History.push', 'chunks must not overlap and must lie in '
                             f'[0, {self.num_embeddings})', f'chunk {first}:{first + length}',
-                            'Pass offset and count as the loader gives them.')
+                            'Pass offset and count as the loader gives them. If it joins a '
+                            'partition twice, draw partitions without replacement: shuffle=True, '
+                            'or a sampler that gives each at most once per batch.')
                 )  # fmt: skip
             reach = first + length
         return chunks
