@@ -8,6 +8,7 @@ from test.conversion.oracle import check, convert, graph, seeded
 from test.oracle import (
     NODES,
     check_batch_statistics,
+    check_forward,
     check_gradients,
     check_inference,
     check_oracle,
@@ -18,6 +19,7 @@ from test.oracle import (
     sweep_loader,
     tables,
 )
+from test.test_guard import Growing
 from torch_geometric_autoscale import models
 from torch_geometric_autoscale.history import DTYPES, TIERS
 
@@ -122,3 +124,13 @@ def test_no_bit_of_a_conversion_differs(pool_of, make):
     with pool_of('host', seed=2) as pool:
         assert all(map(torch.equal, run(), expected))
         assert pool.buffer_size_in_bytes > 0
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_call_that_starts_over_moves_its_rows_again(pool_of, way):
+    """A layer that has not run before makes a model start over under its guard."""
+    model, loader = Growing(), sweep_loader(nasty_graph())
+    with pool_of(way):
+        for layers in ([0, 1], [0, 2], [1, 2]):
+            model.layers = layers
+            check_forward(model, nasty_graph(), loader)
