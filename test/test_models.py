@@ -365,3 +365,38 @@ def test_edges_are_dropped_in_training_only_and_rescaled() -> None:
     handle.remove()
     model.train()(batch)
     assert torch.equal(seen[3], whole)
+
+
+DROPS: list[tuple[str, dict[str, Any]]] = [
+    ('GIN', {'batch_norm': False}), ('SAGE', {}), ('SAGE', {'aggr': 'max'}), ('PNA', PAPER),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('name', 'options'), DROPS, ids=label)
+def test_dropped_edges_reach_models_that_read_no_weights(name: str, options: dict) -> None:
+    model = build(name, 1, dropout=0.0, **options)
+    batch = next(iter(sweep_loader(PLAIN)))
+    whole = model(batch)
+    models.drop_edges_in_training(model, 0.9)
+    assert error(model(batch).detach(), whole.detach()) > 0.01
+    same(model.eval()(batch), whole)
+
+
+def test_attention_sees_no_dropped_edges() -> None:
+    model = build('GAT', 1, dropout=0.0)
+    batch = next(iter(sweep_loader(PLAIN)))
+    whole = model(batch)
+    models.drop_edges_in_training(model, 0.9)
+    same(model(batch), whole)
+
+
+def test_a_mean_and_degree_scalers_count_dropped_edges() -> None:
+    conv = models.PNA(NODES, 4, 6, 6, 1, ['mean'], ['linear'], DEG).convs[0].double()
+    edge_index, x = PLAIN.edge_index, PLAIN.x.double()
+    half = x.new_ones(edge_index.size(1))
+    half[::2] = 0
+    degree = torch.bincount(edge_index[1], minlength=NODES).double().view(-1, 1)
+    messages = half.view(-1, 1) * conv.before[0](x).relu()[edge_index[0]]
+    sums = x.new_zeros(NODES, 6).index_add(0, edge_index[1], messages)
+    mean = conv.after[0](degree / conv.mean_degree * sums / degree.clamp(min=1))
+    same(conv(x, edge_index, half), conv.skip(x) + mean)

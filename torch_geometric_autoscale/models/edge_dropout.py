@@ -14,8 +14,11 @@ def drop_edges_in_training(model: torch.nn.Module, p: float) -> RemovableHandle:
     """Let a model drop edges at random in ``train()``, whatever layers it has.
 
     Each call in ``train()`` drops another share ``p`` of the values of its sparse adjacency and
-    scales the others by ``1 / (1 - p)``, the same ones for every layer. Operators that read edges
-    but no values (GAT, GIN, SAGE) see no difference.
+    scales the others by ``1 / (1 - p)``, the same ones for every layer. A dropped edge keeps its
+    place with the value zero, and values weigh messages. So sums lose the dropped messages (GCN,
+    GCN2, APPNP, GIN), but a mean (SAGE, PNA) still divides by all edges, degrees and degree scalers
+    (PNA) still count them, and a max or min (SAGE, PNA) reads zeros in their place. Attention (GAT)
+    reads no values and sees no difference.
 
     Args:
         model: Whose ``forward`` takes a batch's adjacency or another sparse matrix.

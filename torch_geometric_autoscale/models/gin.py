@@ -37,7 +37,8 @@ class GIN(ReadyGNN):
     mean the same at any depth and batch size. Batch norms take part with the statistics of the
     batch, and perturbed rows leave no trace in the running ones.
 
-    Reads the edges of ``adj_t``, not their values.
+    Reads the edges of ``adj_t``, not the weights that the graph gives them; values that
+    ``drop_edges_in_training`` or :func:`dropout` has set weigh the messages.
 
     Args:
         num_nodes: Number of nodes ``N`` of the training graph.

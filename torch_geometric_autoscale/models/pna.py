@@ -15,7 +15,9 @@ from .stack import ConvStack
 class PNA(ConvStack):
     """Layers of several aggregators and degree scalers; :class:`LightPNAConv` has the equation.
 
-    Values of ``adj_t`` weigh the messages: the paper's runs use none, and no self-loops.
+    Values of ``adj_t`` weigh the messages: the paper's runs use none, and no self-loops. With
+    ``drop_edges_in_training`` means and degree scalers still count dropped edges, and a min reads
+    zeros in their place (to a max of what ReLU gives, these are as no message).
 
     Args:
         num_nodes: Number of nodes ``N`` of the training graph.

@@ -18,7 +18,8 @@ class SAGE(ConvStack):
         h_v^{(l)} = \mathrm{ReLU}(W_1^{(l)} \mathrm{aggr}_{w \in N(v)} h_w^{(l-1)}
         + W_2^{(l)} h_v^{(l-1)} + b^{(l)})
 
-    Reads the edges of ``adj_t``, not their values.
+    Reads the edges of ``adj_t``, not the weights that the graph gives them; values that
+    ``drop_edges_in_training`` or :func:`dropout` has set weigh the messages.
 
     Args:
         num_nodes: Number of nodes ``N`` of the training graph.
