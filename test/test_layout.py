@@ -57,7 +57,8 @@ ORDER = [
     'conversion.verification', 'conversion.planning', 'conversion.autoscaled',
     'conversion.as_model', 'conversion', 'history_errors',
     # models and data
-    'models.edge_dropout', 'models.base', 'models.stack', 'models.gcn', 'models.sage',
+    'models.edge_dropout', 'models.limits',
+    'models.base', 'models.stack', 'models.gcn', 'models.sage',
     'models.gat', 'models.appnp', 'models.gcn2', 'models.pna_conv', 'models.pna', 'models.pna_jk',
     'models.gin', 'models',
     'datasets.npz', 'datasets.embedded', 'datasets.pyg', 'datasets.large', 'datasets.many_graphs',

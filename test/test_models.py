@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -329,6 +330,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ('GCN', {'dropout': 1.5}, r"GCN: 'dropout' must lie in \[0, 1\] \(got 1.5\)"),
     ('APPNP', {'alpha': -1}, r"APPNP: 'alpha' must lie in \[0, 1\] \(got -1\)"),
     ('GIN', {'noise': -0.1}, r"GIN: 'noise' must not be negative \(got -0.1\)"),
+    ('GIN', {'perturbation': float('nan')}, r"GIN: 'perturbation' must not be negative \(got nan"),
+    ('GAT', {'hidden_heads': 0}, r"GAT: 'hidden_heads' must be a whole number from 1 on \(got 0\)"),
+    ('GAT', {'out_heads': 1.5}, r"GAT: 'out_heads' must be a whole number from 1 on \(got 1.5\)"),
+    ('GCN2', {'alpha': 3}, r"GCN2: 'alpha' must lie in \[0, 1\] \(got 3\)"),
+    ('GCN2', {'theta': -2}, r"GCN2: 'theta' must not be negative \(got -2\)"),
+    ('GCN', {'dropout': 'half'}, r"GCN: 'dropout' must lie in \[0, 1\] \(got half\)"),
     ('PNA', {**PAPER, 'aggregators': ['median']}, r"'aggregators' must be a list of names among"),
     ('PNA', {**PAPER, 'scalers': 'identity'}, r"'scalers' must be a list .* \(got 'identity'\)"),
     ('PNA', {**PAPER, 'scalers': []}, r"'scalers' must be a list of names among identity, amp"),
@@ -340,6 +347,44 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 def test_options_out_of_range_are_refused(name: str, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, **options)
+
+
+ALL: dict[str, dict[str, Any]] = {
+    'GCN': {}, 'GAT': {}, 'APPNP': {}, 'GCN2': {}, 'PNA': PAPER, 'PNA_JK': PAPER, 'GIN': {},
+    'SAGE': {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('position', range(1, 5))
+@pytest.mark.parametrize('wrong', [-2, 4.0, '4', True, None])
+def test_sizes_must_be_whole_and_positive(name: str, position: int, wrong: Any) -> None:
+    size = ('in_channels', 'hidden_channels', 'out_channels', 'num_layers')[position - 1]
+    sizes = [NODES, 4, 6, 3, 2]
+    sizes[position] = wrong
+    with pytest.raises(ValueError, match=f"^{name}: '{size}' must be a whole number from"):
+        getattr(models, name)(*sizes, **ALL[name])
+    if position > 1:
+        sizes[position] = 0
+        with pytest.raises(ValueError, match=f"'{size}' must be a whole number from 1 on"):
+            getattr(models, name)(*sizes, **ALL[name])
+
+
+@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('whole', [np.int64, torch.tensor])
+def test_sizes_may_be_those_of_numpy_and_pytorch(name: str, whole: Any) -> None:
+    model = getattr(models, name)(NODES, 4, whole(6), whole(3), whole(2), **ALL[name])
+    graph = graph_for(name)
+    assert plain(model.double(), graph).shape == (NODES, 3)
+
+
+@pytest.mark.parametrize('name', ['GCN', 'GAT', 'SAGE'])
+def test_the_width_of_features_may_be_left_to_the_first_ones(name: str) -> None:
+    model = getattr(models, name)(NODES, -1, 6, 3, 2).double()
+    assert plain(model, graph_for(name)).shape == (NODES, 3)
+    if name != 'GAT':
+        with pytest.raises(ValueError, match="'in_channels' must be a whole number from 0 on"):
+            getattr(models, name)(NODES, -1, 6, 3, 2, linear=True)
 
 
 # Edge dropout ####################################################################

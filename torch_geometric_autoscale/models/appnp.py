@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import Linear, ModuleList
 from torch_geometric.nn import LGConv
 
-from ..errors import explain
 from .base import Exchange, ReadyGNN
+from .limits import check_share, check_whole
 
 
 class APPNP(ReadyGNN):
@@ -55,11 +55,8 @@ class APPNP(ReadyGNN):
             num_nodes, in_channels, out_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
-        if not 0 <= alpha <= 1:
-            raise ValueError(
-                explain('APPNP', "'alpha' must lie in [0, 1]", alpha,
-                        'Pass the share of the first prediction, e.g. 0.1.')
-            )  # fmt: skip
+        check_whole('APPNP', 1, hidden_channels=hidden_channels)
+        check_share('APPNP', 'Pass the share of the first prediction, e.g. 0.1.', alpha=alpha)
         self.hidden_channels = hidden_channels
         self.alpha = alpha
         self.lins = ModuleList(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import BatchNorm1d, Module, ModuleList
 
-from ..errors import explain
 from ..ops import fast_dropout
 from ..scalable import ScalableGNN
+from .limits import check_share, check_whole
 
 # ``exchange(history, h)``: a layer boundary, as ``push_and_pull`` for the batch at hand.
 Exchange = Callable[[Any, Tensor], Tensor]
@@ -30,7 +30,16 @@ class ReadyGNN(ScalableGNN):
         dropout: Probability of dropping an entry before each layer.
         drop_input: Whether features are dropped too.
         pool_size, buffer_size, device: As in :class:`ScalableGNN`.
+
+    Attributes:
+        can_infer_in_channels: Whether -1 leaves ``in_channels`` to the first features, as in PyG.
+
+    Raises:
+        ValueError: For a width or number of layers that is not whole and positive, or ``dropout``
+            outside of [0, 1]. Features of width 0 are allowed: GIN counts edges without any.
     """
+
+    can_infer_in_channels = False
 
     def __init__(
         self,
@@ -45,12 +54,14 @@ class ReadyGNN(ScalableGNN):
         buffer_size: int | None,
         device: torch.device | str | None,
     ) -> None:
-        super().__init__(num_nodes, width, num_layers, pool_size, buffer_size, device)
-        if not 0 <= dropout <= 1:
-            raise ValueError(
-                explain(type(self).__name__, "'dropout' must lie in [0, 1]", dropout,
-                        'Pass the share of entries to drop, e.g. 0.5.')
-            )  # fmt: skip
+        who = type(self).__name__
+        if not (self.can_infer_in_channels and in_channels == -1):
+            check_whole(who, 0, in_channels=in_channels)
+        check_whole(
+            who, 1, out_channels=out_channels, num_layers=num_layers, hidden_channels=width
+        )  # fmt: skip
+        check_share(who, 'Pass the share of entries to drop, e.g. 0.5.', dropout=dropout)
+        super().__init__(num_nodes, int(width), int(num_layers), pool_size, buffer_size, device)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.dropout = dropout

@@ -9,6 +9,7 @@ from torch.nn import ModuleList
 from torch_geometric.nn import GATConv
 
 from .base import Exchange, ReadyGNN
+from .limits import check_whole
 
 
 class GAT(ReadyGNN):
@@ -36,6 +37,8 @@ class GAT(ReadyGNN):
         pool_size, buffer_size, device: As in :class:`ScalableGNN`.
     """
 
+    can_infer_in_channels = True
+
     def __init__(
         self,
         num_nodes: int,
@@ -51,7 +54,11 @@ class GAT(ReadyGNN):
         buffer_size: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        width = hidden_channels * hidden_heads
+        check_whole(
+            'GAT', 1, hidden_channels=hidden_channels, hidden_heads=hidden_heads,
+            out_heads=out_heads,
+        )  # fmt: skip
+        width = int(hidden_channels * hidden_heads)
         super().__init__(
             num_nodes, in_channels, width, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
@@ -59,7 +66,7 @@ class GAT(ReadyGNN):
         self.hidden_channels = hidden_channels
         self.hidden_heads = hidden_heads
         self.out_heads = out_heads
-        widths = [in_channels] + [width] * (num_layers - 1)
+        widths = [int(in_channels)] + [width] * (self.num_layers - 1)
         self.convs = ModuleList(
             GATConv(a, hidden_channels, hidden_heads, dropout=dropout, add_self_loops=False)
             for a in widths[:-1]

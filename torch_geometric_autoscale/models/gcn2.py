@@ -8,6 +8,7 @@ from torch.nn import Linear
 from torch_geometric.nn import GCN2Conv
 
 from .base import Exchange, LayeredGNN
+from .limits import check_not_negative, check_share
 
 
 class GCN2(LayeredGNN):
@@ -30,8 +31,9 @@ class GCN2(LayeredGNN):
         hidden_channels: Width of the hidden layers.
         out_channels: Width of the output.
         num_layers: Number of convolutions.
-        alpha: Share of the first embedding in each layer.
-        theta: Strength of the weights, which falls with depth; ``None``: as strong in each layer.
+        alpha: Share of the first embedding in each layer, in [0, 1].
+        theta: Strength of the weights, not negative, which falls with depth; ``None``: as strong in
+            each layer.
         shared_weights: Whether propagated and first embedding share a matrix.
         dropout: Probability of dropping an entry before each layer.
         drop_input: Whether features are dropped too.
@@ -62,6 +64,9 @@ class GCN2(LayeredGNN):
             num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
+        check_share('GCN2', 'Pass the share of the first embedding, e.g. 0.1.', alpha=alpha)
+        if theta is not None:
+            check_not_negative('GCN2', theta=theta)
         convs = (
             GCN2Conv(hidden_channels, alpha, theta, layer, shared_weights, normalize=False)
             for layer in (range(1, num_layers + 1) if theta is not None else [None] * num_layers)

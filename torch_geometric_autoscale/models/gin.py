@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, Linear, Module, ModuleList, ReLU, Sequential
 from torch_geometric.nn import GINConv
 
-from ..errors import explain
 from .base import Exchange, ReadyGNN
+from .limits import check_not_negative
 
 
 class GIN(ReadyGNN):
@@ -76,11 +76,7 @@ class GIN(ReadyGNN):
             num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
-        for name, value in (('perturbation', perturbation), ('noise', noise)):
-            if value < 0:
-                raise ValueError(
-                    explain('GIN', f"'{name}' must not be negative", value, 'Pass 0 or more.')
-                )  # fmt: skip
+        check_not_negative('GIN', perturbation=perturbation, noise=noise)
         self.residual = residual
         self.perturbation = perturbation
         self.noise = noise

@@ -36,6 +36,8 @@ class SAGE(ConvStack):
         pool_size, buffer_size, device: As in :class:`ScalableGNN`.
     """
 
+    can_infer_in_channels = True
+
     def __init__(
         self,
         num_nodes: int,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import Linear, Module, ModuleList
 
 from .base import Exchange, LayeredGNN
+from .limits import check_whole
 
 
 class ConvStack(LayeredGNN):
@@ -43,12 +44,16 @@ class ConvStack(LayeredGNN):
         buffer_size: int | None,
         device: torch.device | str | None,
     ) -> None:
+        if linear:  # only operators can leave it to the first features
+            check_whole(type(self).__name__, 0, in_channels=in_channels)
         super().__init__(
             num_nodes, in_channels, hidden_channels, out_channels, num_layers, dropout, drop_input,
             pool_size, buffer_size, device,
         )  # fmt: skip
         self.linear = linear
-        hidden = [hidden_channels] * (num_layers - 1)
+        # Operators of PyG take no width of NumPy for one.
+        in_channels, hidden_channels = int(in_channels), int(hidden_channels)
+        hidden = [hidden_channels] * (self.num_layers - 1)
         ends = (hidden_channels, hidden_channels) if linear else (in_channels, out_channels)
         widths = [ends[0], *hidden, ends[1]]
         convs = (make_conv(a, b) for a, b in pairwise(widths))
