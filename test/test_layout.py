@@ -94,7 +94,8 @@ ORDER = [
     'cli.evaluate', 'cli.predict', 'cli.info',
     'cli.convert', 'cli.generate',
     # benchmark suites
-    'benchmark.suite', 'benchmark.arguments', 'benchmark.experiment', 'benchmark.stand_in',
+    'benchmark.suite', 'benchmark.help', 'benchmark.arguments',
+    'benchmark.experiment', 'benchmark.stand_in',
     'benchmark.graphs', 'benchmark.records', 'benchmark.history_error', 'benchmark.subgraphs',
     'benchmark.run', 'benchmark.graph_pairs', 'benchmark.expressiveness', 'benchmark.collect',
     'benchmark.tables', 'benchmark.bars', 'benchmark.again', 'benchmark.pictures',

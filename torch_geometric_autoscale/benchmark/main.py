@@ -14,6 +14,7 @@ from ..cli.main import (
 )
 from .arguments import spell_out
 from .experiment import make_experiment
+from .help import suite_help, wants_help
 from .run import Interrupted, run_experiment
 from .suite import Suite, load_suite, names_of, search_path
 
@@ -28,6 +29,9 @@ def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
     before = sys.argv
     try:
         suite = load_suite(folder)
+        if wants_help(arguments):
+            print(suite_help(suite))
+            return 0
         sys.argv = [before[0], *_with_search_path(spell_out(suite, arguments))]
         _run_with_hydra(suite)
     except (Interrupted, KeyboardInterrupt):

@@ -1,6 +1,6 @@
 """The text of ``pygas train --help``, read from the configuration files themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..datasets import describe
@@ -32,25 +32,35 @@ def train_help() -> str:
         '',
         'options and their defaults (some models and data sets have defaults of their own):',
     ]
-    lines += _table(_options(CONF / 'train.yaml'))
+    lines += columns_of(options_of(CONF / 'train.yaml'))
     for name in choices('model'):
         lines += ['', f'options of model={name}:']
-        lines += _table(_options(CONF / 'model' / f'{name}.yaml', 'model.'))
+        lines += columns_of(options_of(CONF / 'model' / f'{name}.yaml', 'model.'))
     lines += ['', 'options of data sets with several splits:']
-    lines += _table(_options(CONF / 'dataset' / 'npz.yaml', 'dataset.'))
+    lines += columns_of(options_of(CONF / 'dataset' / 'npz.yaml', 'dataset.'))
     return '\n'.join(lines)
 
 
-def _table(options: Iterator[tuple[str, str]]) -> list[str]:
+def columns_of(options: Iterable[tuple[str, str]]) -> list[str]:
+    """Names and texts side by side; each line of a text below the one before."""
     rows = list(options)
     width = max(len(name) for name, _ in rows)
-    return [f'  {name:<{width}}  {text}' for name, text in rows]
+    parting = '\n' + ' ' * (width + 4)
+    return [f'  {name:<{width}}  {text}'.replace('\n', parting) for name, text in rows]
 
 
-def _options(path: Path, prefix: str = '') -> Iterator[tuple[str, str]]:
-    """``name=default`` and description of each commented line of a configuration file."""
+def options_of(path: Path, prefix: str = '') -> list[tuple[str, str]]:
+    """``name=default`` and description of each commented line of a configuration file.
+
+    A comment that is indented goes on with the description of the line before it.
+    """
+    options: list[tuple[str, str]] = []
     parent = ''
     for line in path.read_text('utf-8').splitlines():
+        if line.startswith('#   ') and options:
+            name, text = options[-1]
+            options[-1] = name, f'{text}\n{line[1:].strip()}'
+            continue
         entry, marked, text = line.partition('  # ')
         key, colon, value = entry.partition(':')
         if not colon or not marked or key.startswith('#'):
@@ -58,7 +68,9 @@ def _options(path: Path, prefix: str = '') -> Iterator[tuple[str, str]]:
         indented = key.startswith(' ')
         if not value.strip():
             parent = f'{key.strip()}.'
-            yield key.strip(), text
+            options.append((key.strip(), text))
             continue
         name = f'{prefix}{parent if indented else ""}{key.strip()}'
-        yield f'{name}={value.strip()}', text
+        computed = value.strip().startswith('${')
+        options.append((name if computed else f'{name}={value.strip()}', text))
+    return options
