@@ -40,6 +40,7 @@ def record(seed: int, test: float, epochs: int = 3, **settings: Any) -> dict[str
     }  # fmt: skip
     return {
         'record_version': 1,
+        'status': 'finished',
         'settings': {
             'suite': 'small', 'changed': [], 'mode': 'gas', 'refresh': 'every evaluation',
             'partition': 'metis', 'fake': False, 'seed': seed, 'model': {'name': 'gcn'},
@@ -377,7 +378,9 @@ def test_a_folder_that_mixes_settings_is_refused(suite, capsys):
 def test_a_seed_twice_is_refused(suite, capsys):
     folder = write(suite, 'a', record(0, 80.0))
     (folder / 'seed1.json').write_text(json.dumps(record(0, 81.0)))
-    assert 'one run for each seed' in refused(capsys, suite)
+    assert "seed1.json' must be a whole record (got one of seed0). Name it 'seed0.json', or" in (
+        refused(capsys, suite)
+    )
 
 
 def test_stand_ins_have_no_place_in_a_table(suite, capsys):
@@ -391,7 +394,7 @@ def test_a_damaged_record_is_told(suite, capsys):
     assert "seed1.json' must be a whole record" in refused(capsys, suite)
     (folder / 'seed1.json').write_text('[1]')
     assert 'another kind of file' in refused(capsys, suite)
-    (folder / 'seed1.json').write_text(json.dumps({**record(1, 8.0), 'record_version': 9}))
+    (folder / 'seed1.json').write_text(json.dumps({'record_version': 9, 'of': 'later'}))
     assert 'must be of version 1 (got 9)' in refused(capsys, suite)
 
 
@@ -411,6 +414,21 @@ def test_two_experiments_for_one_cell_are_told(suite, capsys):
         (lambda c: c.update(runs=[]), "one without 'runs.epochs'"),
         (lambda c: c['runs'][0].pop('test'), "one without 'runs.test'"),
         (lambda c: c['settings'].update(mode='other'), "one of mode 'other'"),
+        (lambda c: c.update(machine={}), "one without 'machine.device'"),
+        (lambda c: c['machine'].pop('cores'), "one without 'machine.cores'"),
+        (lambda c: c['settings'].update(seed='0'), "one whose 'settings.seed' is '0', not a whole"),
+        (lambda c: c['settings'].update(changed='lr'), "one whose 'settings.changed' is 'lr', not"),
+        (lambda c: c['runs'][0].update(test='abc'), "one whose 'runs.test' is 'abc', not a number"),
+        (lambda c: c['runs'][0].update(test=float('nan')), "one whose 'runs.test' is nan, not a"),
+        (lambda c: c['runs'][0].update(val=[1.0]), "one whose 'runs.val' is [1.0], not a number"),
+        (lambda c: c['runs'][0].update(step_peak_bytes='2MB'), "one whose 'runs.step_peak_bytes'"),
+        (lambda c: c['runs'][0].update(epochs={}), "one whose 'runs.epochs' is {}, not a list"),
+        (lambda c: c['runs'][0].update(epochs=[]), 'one of no epochs'),
+        (lambda c: c['runs'][0].update(epochs=[3]), "one without 'epochs.epoch'"),
+        (lambda c: c['runs'][0]['epochs'][1].pop('val'), "one without 'epochs.val'"),
+        (lambda c: c['runs'][0]['epochs'][1].pop('elapsed'), "one without 'epochs.elapsed'"),
+        (lambda c: c['runs'][0]['epochs'][2].update(val='9'), "one whose 'epochs.val' is '9', not"),
+        (lambda c: c.update(status='interrupted'), "one of status 'interrupted'"),
     ],
 )
 def test_a_record_that_lacks_something_is_told(suite, capsys, change, problem):
@@ -418,13 +436,31 @@ def test_a_record_that_lacks_something_is_told(suite, capsys, change, problem):
     change(content)
     folder = write(suite, 'a', record(1, 80.0))
     (folder / 'seed0.json').write_text(json.dumps(content))
-    assert f"seed0.json' must be a whole record (got {problem})" in refused(capsys, suite)
+    told = refused(capsys, suite)
+    assert f"seed0.json' must be a whole record (got {problem}" in told
+    assert told.endswith('Delete it, and its run is done again.\n')
+
+
+def test_an_epoch_may_have_no_score_and_a_run_no_memory(suite):
+    content = record(0, 80.0)
+    content['runs'][0]['epochs'][0]['val'] = None
+    content['runs'][0].update(step_peak_bytes=None)
+    write(suite, 'a', content)
+    assert '[80.00 (1)](records/a/seed0.json)' in page_of(suite)
 
 
 def test_a_record_under_the_name_of_another_seed_is_told(suite, capsys):
     folder = write(suite, 'a', record(0, 80.0))
     (folder / 'seed0.json').rename(folder / 'seed7.json')
-    assert 'each run under the name of its seed (got seeds [0])' in refused(capsys, suite)
+    assert "seed7.json' must be a whole record (got one of seed0). Name it 'seed0.json', or" in (
+        refused(capsys, suite)
+    )
+    write(suite, 'a', record(7, 80.0))
+    (folder / 'seed7.json').rename(folder / 'other')
+    write(suite, 'a', record(0, 80.0))
+    (folder / 'seed0.json').rename(folder / 'seed7.json')
+    (folder / 'other').rename(folder / 'seed0.json')  # two that have changed places
+    assert 'must be a whole record (got one of seed' in refused(capsys, suite)
 
 
 @pytest.mark.parametrize(
