@@ -1,6 +1,8 @@
 """The record of what GIN with histories tells apart, and its table."""
 
 import json
+import runpy
+import sys
 
 import pytest
 
@@ -11,6 +13,8 @@ from torch_geometric_autoscale.benchmark.expressiveness import (
     write_expressiveness,
 )
 from torch_geometric_autoscale.benchmark.graph_pairs import PAIRS, GraphPair, wl_rounds
+
+from .conftest import ROOT
 
 ROUNDS = {
     'path and star': 1,
@@ -100,3 +104,34 @@ def test_the_table_has_a_row_for_each_pair_depth_and_method():
 def test_another_kind_of_record_is_refused():
     with pytest.raises(ValueError, match=r"kind 'expressiveness' and version 1 \(got None, 1\)"):
         render_expressiveness({'record_version': 1})
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Runs the script with arguments; gives the paths it would have written to."""
+    paths = []
+    monkeypatch.setattr(
+        'torch_geometric_autoscale.benchmark.expressiveness.write_expressiveness', paths.append
+    )
+
+    def run(*arguments):
+        script = str(ROOT / 'large_benchmark' / 'expressiveness.py')
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        runpy.run_path(script, run_name='__main__')
+        return paths
+
+    run.paths = paths
+    return run
+
+
+@pytest.mark.parametrize(('arguments', 'code'), [(['--help'], 0), (['fast'], 2), (['--fast'], 2)])
+def test_the_script_measures_nothing_for_help_or_unknown_arguments(written, arguments, code):
+    with pytest.raises(SystemExit) as ended:
+        written(*arguments)
+    assert (ended.value.code, written.paths) == (code, [])
+
+
+def test_the_script_writes_where_it_is_told(written, tmp_path):
+    assert written('--out', tmp_path / 'new' / 'mine.json') == [tmp_path / 'new' / 'mine.json']
+    assert (tmp_path / 'new').is_dir()
+    assert written()[-1] == ROOT / 'large_benchmark' / 'results' / 'expressiveness.json'
