@@ -280,18 +280,48 @@ def test_a_curve_is_the_mean_and_the_range_over_seeds(suite, figures):
     assert (axis.get_xlabel(), axis.get_ylabel()) == ('epoch', 'validation score (%)')
 
 
-def test_a_legend_tells_experiments_apart(suite, figures):
+def test_settings_besides_the_recipe_have_a_picture_of_their_own(suite, figures):
     write(suite, 'a', record(0, 80.0), record(1, 80.0))
     write(suite, 'b', record(0, 80.0, mode='full'))
     write(suite, 'c', record(0, 80.0, mode='naive', partition='metis', refresh='never'))
     write(suite, 'd', record(0, 80.0, lr=0.1, changed=['lr']))
+    write(suite, 'e', record(0, 80.0, mode='naive', partition='random', refresh='never'))
+    write(suite, 'f', record(0, 80.0, mode='subgraph', partition='random', refresh='never'))
+    (suite / 'tables.yaml').write_text('[]')
+    page = page_of(suite)
+    assert [texts(figure) for figure in figures] == [
+        {'GCN on cora': ['GAS (2)', 'full batch (1)', 'naive histories (1)', 'subgraphs (1)']},
+        {'GCN on cora, variants': [
+            'GAS (2)', 'GAS, lr 0.1 (1)', 'naive histories, metis parts (1)',
+        ]},
+    ]  # fmt: skip
+    assert '(convergence-gcn-cora-variants.png)' in page
+    for figure in figures:
+        lines = figure.axes[0].lines
+        assert len({line.get_color() for line in lines}) == len(lines)
+        assert lines[0].get_zorder() > max(line.get_zorder() for line in lines[1:])
+
+
+def test_batches_of_whole_graphs_are_told_from_full_batch(suite, figures):
+    write(suite, 'a', record(0, 80.0))
+    write(suite, 'b', record(0, 80.0, mode='full'))
+    write(suite, 'c', record(0, 80.0, partition='graphs'))
     (suite / 'tables.yaml').write_text('[]')
     page_of(suite)
-    assert texts(figures[0]) == {
-        'GCN on cora': [
-            'GAS (2)', 'GAS, lr 0.1 (1)', 'full batch (1)', 'naive histories, metis parts (1)',
-        ]
-    }  # fmt: skip
+    (figure,) = figures
+    assert texts(figure) == {'GCN on cora': [
+        'GAS (1)', 'whole graphs in each batch (1)', 'full batch, one step per epoch (1)',
+    ]}  # fmt: skip
+
+
+def test_long_curves_are_means_over_several_epochs(suite, figures):
+    write(suite, 'a', record(0, 80.0, epochs=101), record(1, 80.0, epochs=101))
+    page_of(suite)
+    (axis,) = figures[0].axes
+    points = axis.lines[0].get_xydata().tolist()
+    assert len(points) == 34
+    assert points[:2] == [[3, 40.5], [6, 100.5]]  # of epochs 1 to 3: 20, 40, 60, and 1 more
+    assert axis.get_ylabel() == 'validation score (%), means over 3 epochs'
 
 
 def test_a_legend_of_many_long_names_leaves_the_axes_their_width(suite, figures):

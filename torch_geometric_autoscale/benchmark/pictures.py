@@ -12,35 +12,54 @@ from .collect import Finished
 from .history_error import history_errors
 
 COLORS = {'gas': '#0b6e99', 'full': '#d9730d', 'naive': '#448361', 'subgraph': '#9065b0'}
-STYLES = ('-', '--', ':', '-.')  # of several experiments in one mode
+OF_WHOLE_GRAPHS = '#b34a78'
+OF_VARIANTS = ('#d9730d', '#448361', '#9065b0', '#b34a78', '#8c6d31', '#55585c', '#c9a400')
 TITLES = {
     'gas': 'GAS', 'full': 'full batch', 'naive': 'naive histories', 'subgraph': 'subgraphs',
 }  # fmt: skip
-USUAL = {
-    'gas': ('metis parts', 'refresh every evaluation'),
-    'naive': ('random parts', 'refresh never'),
-    'subgraph': ('random parts', 'refresh never'),
+USUAL = {  # partition and refresh
+    'gas': ('metis', 'every evaluation'), 'naive': ('random', 'never'),
+    'subgraph': ('random', 'never'),
 }  # fmt: skip
 MODEL_NAMES = {
     'gcn': 'GCN', 'gat': 'GAT', 'appnp': 'APPNP', 'gcn2': 'GCNII', 'pna': 'PNA',
     'pna_jk': 'PNA with jumping knowledge', 'gin': 'GIN', 'sage': 'SAGE',
 }  # fmt: skip
 NAMED_LAYERS = 6  # in a legend, at most
+LONG = 100  # scores of a run; with more, a curve is of the means of several epochs
+POINTS = 50  # of such a curve
 
 _WIDTH = 6.4  # inches
 # Epochs, and mean, least and largest value over seeds at each.
 Curve = tuple[list[int], list[float], list[float], list[float]]
 
 
+def is_of_recipe(finished: Finished) -> bool:
+    """Whether it is what its mode stands for with the settings of the pair's recipe.
+
+    So is training on whole graphs in each batch, which has no history to read: where there are
+    many graphs, histories are held against that.
+    """
+    settings = finished.settings
+    usual = USUAL.get(settings['mode'])
+    if settings['changed']:
+        return False
+    own = settings['partition'], settings['refresh']
+    return usual is None or usual == own or settings['partition'] == 'graphs'
+
+
 def label_of(finished: Finished) -> str:
     """What tells an experiment from the others on its data set."""
     settings = finished.settings
+    changed = [f'{name.rpartition(".")[2]} {settings[name]}' for name in settings['changed']]
+    if settings['mode'] == 'gas' and settings['partition'] == 'graphs':
+        return ', '.join(['whole graphs in each batch', *changed])
+    partition, refresh = settings['partition'], settings['refresh']
+    usual = USUAL.get(settings['mode'], (partition, refresh))
     parts = [TITLES[settings['mode']]]
-    usual = USUAL.get(settings['mode'], ())
-    own = (f'{settings["partition"]} parts', f'refresh {settings["refresh"]}')
-    parts += [a for a, b in zip(own, usual, strict=False) if a != b]
-    parts += [f'{name.rpartition(".")[2]} {settings[name]}' for name in settings['changed']]
-    return ', '.join(parts)
+    parts += [f'{partition} parts'] if partition != usual[0] else []
+    parts += [f'refresh {refresh}'] if refresh != usual[1] else []
+    return ', '.join([*parts, *changed])
 
 
 def title_of(finished: Finished) -> str:
@@ -50,28 +69,48 @@ def title_of(finished: Finished) -> str:
 
 
 def draw_convergence(path: Path, experiments: Sequence[Finished]) -> bool:
+    """Draw validation scores of each mode by the recipe; returns whether there are any."""
+    return _draw_scores(path, [each for each in experiments if is_of_recipe(each)], _color)
+
+
+def draw_variants(path: Path, experiments: Sequence[Finished]) -> bool:
+    """Draw validation scores of all other settings, beside GAS; returns whether there are any."""
+    others = [each for each in experiments if not is_of_recipe(each)]
+    gas = [each for each in experiments if is_of_recipe(each) and _color(each) == COLORS['gas']]
+    colors = {id(each): color for each, color in zip(others, cycle(OF_VARIANTS), strict=False)}
+    return bool(others) and _draw_scores(
+        path, [*gas, *others], lambda each: colors.get(id(each), COLORS['gas']), ', variants'
+    )
+
+
+def _draw_scores(
+    path: Path, experiments: Sequence[Finished], color_of: Callable[[Finished], str], what: str = ''
+) -> bool:
     """Draw validation scores, mean and range over seeds; returns whether there are any."""
-    curves = [
-        (finished, _over_seeds(
-            [{e['epoch']: e['val'] for e in run['epochs'] if e['val'] is not None}
-             for run in finished.runs]
-        ))
+    scores = [
+        [{e['epoch']: e['val'] for e in run['epochs'] if e['val'] is not None}
+         for run in finished.runs]
         for finished in experiments
     ]  # fmt: skip
+    step = _epochs_per_point([run for runs in scores for run in runs])
+    curves = [
+        (finished, _over_seeds([_means_of(run, step) for run in runs]))
+        for finished, runs in zip(experiments, scores, strict=True)
+    ]
     curves = [(finished, curve) for finished, curve in curves if curve[0]]
     if not curves:
         return False
     curves.sort(key=lambda entry: list(COLORS).index(_mode(entry[0])))
-    labels = [f'{label_of(finished)} ({len(finished.runs)})' for finished, _ in curves]
+    labels = [f'{label} ({len(finished.runs)})' for finished, label in _labelled(curves)]
     columns = _legend_columns(labels)
     figure, save = _figure(_WIDTH, 4.0 + 0.2 * -(-len(curves) // columns))
     axis = figure.subplots()
-    styles = {mode: cycle(STYLES) for mode in COLORS}
-    for (finished, curve), label in zip(curves, labels, strict=True):
-        mode = _mode(finished)
-        _draw_curve(axis, curve, label, COLORS[mode], next(styles[mode]))
+    for i, ((finished, curve), label) in enumerate(zip(curves, labels, strict=True)):
+        _draw_curve(axis, curve, label, color_of(finished), above=len(curves) - i)  # GAS on top
+    averaged = f', means over {step} epochs' if step > 1 else ''
     axis.set(
-        title=title_of(experiments[0]), xlabel='epoch', ylabel='validation score (%)',
+        title=f'{title_of(experiments[0])}{what}', xlabel='epoch',
+        ylabel=f'validation score (%){averaged}',
         ylim=_range_of_interest([curve for _, curve in curves]),
     )  # fmt: skip
     axis.legend(
@@ -80,6 +119,38 @@ def draw_convergence(path: Path, experiments: Sequence[Finished]) -> bool:
     )  # fmt: skip
     write_atomically(path, save)
     return True
+
+
+def _color(finished: Finished) -> str:
+    whole_graphs = _mode(finished) == 'gas' and finished.settings['partition'] == 'graphs'
+    return OF_WHOLE_GRAPHS if whole_graphs else COLORS[_mode(finished)]
+
+
+def _labelled(curves: Sequence[tuple[Finished, Curve]]) -> list[tuple[Finished, str]]:
+    """Labels of curves; beside batches of whole graphs, full batch is told from them."""
+    several = any(finished.settings['partition'] == 'graphs' for finished, _ in curves)
+    return [
+        (finished, 'full batch, one step per epoch')
+        if several and _mode(finished) == 'full' else (finished, label_of(finished))
+        for finished, _ in curves
+    ]  # fmt: skip
+
+
+def _epochs_per_point(runs: Sequence[Mapping[int, float]]) -> int:
+    """Of curves in one picture; single epochs of long ones would hide each other."""
+    if max(map(len, runs), default=0) <= LONG:
+        return 1
+    return -(-max(max(run, default=0) for run in runs) // POINTS)
+
+
+def _means_of(scores: Mapping[int, float], step: int) -> dict[int, float]:
+    """The mean of every ``step`` epochs, at the last of them."""
+    if step <= 1:
+        return dict(scores)
+    groups: dict[int, list[float]] = {}
+    for epoch, score in scores.items():
+        groups.setdefault(-(-epoch // step) * step, []).append(score)
+    return {epoch: statistics.fmean(values) for epoch, values in groups.items()}
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
@@ -123,7 +194,7 @@ def _draw_layers(axis: Any, runs: Sequence[Sequence[Mapping[str, Any]]]) -> None
         curve = _over_seeds([{e['epoch']: e['errors'][layer] for e in run} for run in runs])
         named = layer % step == 0 or layer == layers - 1
         color = colormaps['viridis'](0.9 * layer / max(layers - 1, 1))
-        _draw_curve(axis, curve, f'layer {layer + 1}' if named else None, color, band=layers < 10)
+        _draw_curve(axis, curve, f'layer {layer + 1}' if named else None, color, layers < 10)
 
 
 def _mode(finished: Finished) -> str:
@@ -141,11 +212,19 @@ def _over_seeds(runs: Sequence[Mapping[int, float]]) -> Curve:
 
 
 def _draw_curve(
-    axis: Any, curve: Curve, label: str | None, color: Any, style: str = '-', band: bool = True
+    axis: Any, curve: Curve, label: str | None, color: Any, band: bool = True, above: int = 0
 ) -> None:
     epochs, means, low, high = curve
     marker = 'o' if len(epochs) == 1 else None
-    axis.plot(epochs, means, style, color=color, linewidth=1.6, marker=marker, label=label)
+    axis.plot(
+        epochs,
+        means,
+        color=color,
+        linewidth=1.6,
+        marker=marker,
+        label=label,
+        zorder=2 + 0.01 * above,
+    )
     if band:
         axis.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
     axis.grid(color='#dddddd', linewidth=0.6)

@@ -10,7 +10,7 @@ from .again import render_again
 from .bars import render_bars
 from .collect import Finished, collect
 from .expressiveness import render_expressiveness
-from .pictures import draw_convergence, draw_errors, title_of
+from .pictures import draw_convergence, draw_errors, draw_variants, title_of
 from .records import read_json
 from .suite import Suite
 from .tables import render_table
@@ -150,6 +150,9 @@ def _pictures(folder: Path, found: Sequence[Finished]) -> Iterator[tuple[str, st
         name = f'convergence-{model}-{dataset}.png'
         if draw_convergence(folder / name, experiments):
             yield f'{title}: validation scores over epochs', name
+        name = f'convergence-{model}-{dataset}-variants.png'
+        if draw_variants(folder / name, experiments):
+            yield f'{title}, variants: validation scores over epochs', name
         name = f'error-{model}-{dataset}.png'
         if draw_errors(folder / name, experiments):
             yield f'{title}: errors of histories over epochs', name
