@@ -113,11 +113,13 @@ README = {
                  'full.max_seconds=null`:', seconds=False),
     ]),
     'suites': lambda: '\n\n'.join([
-        'Cora, Coauthor-CS and Amazon-Photo with the paper\'s settings, against published figures '
-        'of GAS and against full batch:',
+        'Cora, Coauthor-CS and Amazon-Photo with the settings of the paper\'s scripts (they have '
+        'none for GAT on Amazon-Photo: those are our own), against published figures of GAS and '
+        'against full batch; in parentheses the number of seeds:',
         suite_table('small', 'The bars'),
-        'WordNet and Linux\'s calls with settings of our own, against full batch and PyG\'s '
-        '`RandomNodeLoader`, test accuracy:',
+        'WordNet and Linux\'s calls with settings of our own, those of Linux\'s calls and of full '
+        'batch of GCNII not tuned, against full batch and PyG\'s `RandomNodeLoader`, test '
+        'accuracy:',
         suite_table('large', 'Against what PyG offers without compiled extras'),
         'Seconds to 99% of full batch\'s validation score:',
         suite_table('large', 'Seconds to 99% of full batch'),

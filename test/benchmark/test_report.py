@@ -174,10 +174,10 @@ def test_bars_are_held_against_published_figures_and_full_batch(suite):
     page = page_of(suite)
     gcn, gat = page[page.index('| GCN') : page.index('\n\n## Runs')].splitlines()
     assert gcn == (
-        '| GCN | 82.50 ± 0.50 | [81.00 ± 1.41](records/a) | [82.00 ± 0.71](records/b) | '
+        '| GCN | 82.50 ± 0.50 | [81.00 ± 1.41 (2)](records/a) | [82.00 ± 0.71 (2)](records/b) | '
         '-1.00 ± 0.50 (2) | missed by 1.00 | missed by 0.30 |'
     )
-    assert gat == '| GAT |  | [70.00](records/c/seed0.json) | not run |  |  |  |'
+    assert gat == '| GAT |  | [70.00 (1)](records/c/seed0.json) | not run |  |  |  |'
     write(suite, 'd', record(0, 70.7, mode='full', model={'name': 'gat'}))
     assert '| -0.70 ± ? (1) |  | reached |' in page_of(suite)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import explain
 from .collect import Finished
-from .tables import NOT_RUN, experiment_for, link_to, of_seeds
+from .tables import NOT_RUN, experiment_for, link_to, test_of
 
 HEADS = ('published', 'GAS', 'full batch', 'difference', 'against published', 'against full batch')
 _NEEDED = {'title', 'bars', 'gas', 'full', 'below_full'}
@@ -19,8 +19,8 @@ def render_bars(spec: Mapping[str, Any], found: Sequence[Finished], page: Path) 
     ``spec`` has a ``title``, the settings of ``gas`` and of ``full`` batch, ``below_full`` (points
     that histories may be below full batch on the mean), optionally ``text``, and ``bars``: entries
     ``label: {setting: value}``, which may have ``published: [mean, deviation]``: histories may be
-    one such deviation below that mean. Differences are of runs with the same seed, with the
-    standard error of their mean.
+    one such deviation below that mean. Scores tell their number of seeds. Differences are of runs
+    with the same seed, with the standard error of their mean.
 
     Raises:
         ValueError: If the entry lacks something, or two experiments fit a pair.
@@ -46,7 +46,7 @@ def _cells(
 ) -> list[str]:
     scores = [
         NOT_RUN if one is None
-        else f'[{of_seeds(one.numbers("test"))}]({link_to(one, page)})'
+        else f'[{test_of(one)}]({link_to(one, page)})'
         for one in (gas, full)
     ]  # fmt: skip
     cells = ['' if published is None else '{:.2f} ± {:.2f}'.format(*published), *scores, '']

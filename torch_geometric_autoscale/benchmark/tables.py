@@ -98,6 +98,12 @@ def of_seeds(scores: Sequence[float]) -> str:
     return f'{scores[0]:.2f}' if len(scores) == 1 else mean_and_deviation(scores)
 
 
+def test_of(finished: Finished) -> str:
+    """Mean and deviation of the test scores, and of how many seeds."""
+    scores = finished.numbers('test')
+    return f'{of_seeds(scores)} ({len(scores)})'
+
+
 def link_to(finished: Finished, page: Path) -> str:
     """To the record, or to the folder of several."""
     folder = finished.folder.resolve().relative_to(page.parent.resolve())
@@ -110,8 +116,7 @@ def link_to(finished: Finished, page: Path) -> str:
 
 
 def _test(finished: Finished, _: Sequence[Finished]) -> str:
-    scores = finished.numbers('test')
-    return f'{of_seeds(scores)} ({len(scores)})'
+    return test_of(finished)
 
 
 def _step_memory(finished: Finished, _: Sequence[Finished]) -> str:
