@@ -88,7 +88,7 @@ def test_each_cell_is_linked_to_its_records_and_the_others_are_not_run(suite):
         '| PubMed | full batch | not run | not run |',
         '|  | GAS | not run | not run |',
     ]
-    assert '| [mine](records/mine) | 2 | 2.0 | 2 cores, A Processor | 9.9 | 8.8 |' in page
+    assert '| [mine](records/mine) | 2 | 1.0 | 2 cores, A Processor | 9.9 | 8.8 |' in page
     for link in ('records/mine', 'records/one/seed4.json'):
         assert (suite / 'results' / link).exists()
 
@@ -228,6 +228,15 @@ def test_a_second_run_with_other_settings_or_seeds_is_refused(suite, capsys):
 def test_repetitions_that_are_laid_out_wrongly_are_refused(suite, entry, capsys):
     (suite / 'tables.yaml').write_text(f'- {{title: T, again: {entry}}}')
     assert 'a table of repetitions must have title, again' in refused(capsys, suite)
+
+
+def test_minutes_of_runs_are_those_of_one_on_a_machine_that_was_not_busy(suite):
+    slow = record(2, 82.0)
+    slow['runs'][0]['seconds'] = 6000.0
+    write(suite, 'mine', record(0, 80.0), record(1, 82.0), slow)
+    page = page_of(suite)
+    assert '| [mine](records/mine) | 3 | 1.0 |' in page
+    assert 'Other work ran on the machines' in page
 
 
 def test_runs_tell_the_number_of_threads(suite):

@@ -1,5 +1,6 @@
 """A suite's results page: tables and pictures, all of it from records."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ HEADER = """\
 Written by `pygas report` from the records in [`records`](records): never edit it. A cell shows
 mean ± standard deviation over the seeds whose number stands in parentheses, without deviation where
 there is one seed, and links to its records; *not run* means that there is no record."""
+
+
+RUNS = """\
+Minutes are the median over runs. Other work ran on the machines, so that the same run took a
+multiple of it at times: they tell what to expect, and nothing of which method is faster."""
 
 
 def write_report(suite: Suite) -> Path:
@@ -112,11 +118,13 @@ def _origins(found: Sequence[Finished]) -> str:
     lines = [
         '## Runs',
         '',
-        '| records | runs | minutes | machine | torch | PyG |',
+        RUNS,
+        '',
+        '| records | runs | minutes per run | machine | torch | PyG |',
         '| --- | ---: | ---: | --- | --- | --- |',
     ]
     for finished in found:
-        minutes = sum(run['seconds'] for run in finished.runs) / 60
+        minutes = statistics.median(run['seconds'] for run in finished.runs) / 60
         machines = {_machine(record['machine']) for record in finished.records}
         versions = [
             ', '.join(sorted({record['versions'][name] for record in finished.records}))
