@@ -50,7 +50,8 @@ ORDER = [
     # conversion
     'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
     'conversion.source', 'conversion.node_parameters', 'conversion.caches',
-    'conversion.piece', 'conversion.whole', 'conversion.finder', 'conversion.passes',
+    'conversion.piece', 'conversion.parts', 'conversion.whole', 'conversion.finder',
+    'conversion.passes',
     'conversion.conversion', 'conversion.hetero_graph', 'conversion.hetero_loader',
     'conversion.hetero_norm', 'conversion.hetero_source', 'conversion.hetero_whole',
     'conversion.levels',

@@ -12,9 +12,9 @@ from .hetero_graph import UnionGraph
 from .hetero_loader import HeteroAutoscaleLoader
 from .hetero_source import HeteroSource, attribute_of
 from .inputs import ForwardInputs
+from .parts import cut_into_parts
 from .piece import take_piece
 
-_NUM_PARTS = 4
 _AT_LEAST = 12  # nodes of every type, as far as there are
 
 
@@ -30,11 +30,9 @@ class HeteroWhole:
     def __init__(self, data: HeteroData, ids: dict[str, Tensor], inputs: ForwardInputs) -> None:
         self.data, self.ids, self.inputs = data, ids, inputs
         union = UnionGraph(data)
-        generator = torch.Generator().manual_seed(0)
-        perm = torch.randperm(union.num_nodes, generator=generator)
-        num_parts = min(_NUM_PARTS, union.num_nodes)
-        bounds = [union.num_nodes * part // num_parts for part in range(num_parts + 1)]
-        self.source = HeteroSource(data, union, perm, torch.tensor(bounds), ids)
+        kind = union.type_of(torch.arange(union.num_nodes))
+        perm, ptr = cut_into_parts(union.edge_index, kind)
+        self.source = HeteroSource(data, union, perm, ptr, ids)
 
     @property
     def num_nodes_by_type(self) -> dict[str, int]:

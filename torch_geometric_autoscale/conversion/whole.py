@@ -12,10 +12,9 @@ from .caches import without_caches
 from .inputs import ForwardInputs
 from .loader import AutoscaleLoader
 from .node_parameters import rows_in_place
+from .parts import cut_into_parts
 from .piece import take_piece
 from .source import GraphSource
-
-_NUM_PARTS = 4
 
 
 class Whole:
@@ -33,12 +32,9 @@ class Whole:
     ) -> None:
         self.data, self.ids, self.inputs, self.others = data, ids, inputs, others
         self.node_parameters: tuple[str, ...] = ()
-        generator = torch.Generator().manual_seed(0)
         self.num_nodes = ids.numel()
-        perm = torch.randperm(self.num_nodes, generator=generator)
-        num_parts = min(_NUM_PARTS, self.num_nodes)
-        bounds = [self.num_nodes * part // num_parts for part in range(num_parts + 1)]
-        self.source = GraphSource(data, perm, torch.tensor(bounds), ids, others)
+        perm, ptr = cut_into_parts(data.edge_index, torch.zeros_like(ids))
+        self.source = GraphSource(data, perm, ptr, ids, others)
 
     @property
     def num_nodes_by_type(self) -> dict[str, int]:
