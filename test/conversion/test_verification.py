@@ -383,6 +383,40 @@ def test_dropout_and_batch_norm_in_training_are_no_reason_to_refuse():
     convert(seeded(Clean), graph())
 
 
+class ScaledInTraining(Clean):
+    def between(self, h, edge_index):
+        h = super().between(h, edge_index)
+        return h / h.norm(dim=0) if self.training else h
+
+
+def test_code_that_runs_in_training_only_is_checked_beside_batch_norm():
+    refused(seeded(ScaledInTraining), match='on a batch it must compute')
+
+
+class Counts(torch.nn.BatchNorm1d):
+    """Calls one function more in training."""
+
+    def forward(self, input):
+        if self.training:
+            torch.zeros(1).index_add(0, torch.zeros(1, dtype=torch.long), torch.ones(1))
+        return super().forward(input)
+
+
+class SumsByHand(Two):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = Counts(6)
+
+    def between(self, h, edge_index):
+        h = self.norm(h)
+        return torch.zeros_like(h).index_add(0, edge_index[1], h[edge_index[0]])
+
+
+def test_batch_norm_may_call_other_functions_in_training():
+    gas = convert(seeded(SumsByHand), graph())
+    assert [str(b) for b in gas.boundaries] == ["SAGEConv 'first'", "function 'index_add'"]
+
+
 def test_weights_of_zero_do_not_hide_an_error():
     module = seeded(TutorialGCN)
     with torch.no_grad():

@@ -16,7 +16,7 @@ from .hetero_whole import HeteroWhole
 from .inputs import ForwardInputs
 from .levels import boundary_levels
 from .rows import Outputs, find_outputs
-from .verification import VerificationError, try_batches, working_copy
+from .verification import VerificationError, set_mode, try_batches, working_copy
 from .verification import verify as verify_conversion
 from .whole import Whole
 
@@ -67,6 +67,10 @@ def _find_plan(
         takes_statistics |= mode and 'batch_norm' in finder.seen
     if not same_values(boundaries[False], boundaries[True]):
         boundaries[True] = boundaries[False]  # met in neither order: the check will tell
+    frozen: tuple[Boundary, ...] | None = boundaries[True]
+    if set_mode(twin, training=True):  # there is batch normalisation: by mode, it may call others
+        frozen = _follow(twin, whole, True, freeze=True)[0].boundaries()
+        frozen = frozen if same_values(frozen, boundaries[False]) else None
     per_node = getattr(whole, 'node_parameters', ())
     errors: list[Exception] = []
     for direction, pad in (('in', False), ('in', True), ('both', False), ('both', True)):
@@ -77,7 +81,7 @@ def _find_plan(
         conversion = Conversion(inputs, plan, whole.source)
         try:
             if check:
-                verify_conversion(twin, whole, conversion)
+                verify_conversion(twin, whole, conversion, frozen)
             else:
                 try_batches(twin, whole, conversion, training=False)
             try_batches(twin, whole, conversion, training=True)
@@ -107,9 +111,9 @@ def _most_telling(errors: list[Exception]) -> Exception:
 
 
 def _follow(
-    module: torch.nn.Module, whole: Whole | HeteroWhole, training: bool
+    module: torch.nn.Module, whole: Whole | HeteroWhole, training: bool, freeze: bool = False
 ) -> tuple[BoundaryFinder, Outputs]:
-    module.train(training)
+    set_mode(module, training, freeze)
     finder = BoundaryFinder(module, whole.num_nodes_by_type)
     with torch.no_grad():
         out = finder.follow(lambda: whole.run(module), whole.edges())

@@ -8,7 +8,7 @@ of a loss on batch rows, when the histories hold the full pass's values (the fro
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -57,22 +57,35 @@ class Reference:
     values: list[Tensor]
 
 
-def verify(module: torch.nn.Module, whole: Whole | HeteroWhole, conversion: Conversion) -> None:
+def verify(
+    module: torch.nn.Module,
+    whole: Whole | HeteroWhole,
+    conversion: Conversion,
+    frozen: Sequence[Boundary] | None,
+) -> None:
     """Compare a module on batches of a piece with the module on the piece as a whole.
+
+    Batch normalisation in training takes statistics of the batch, other ones than full batch does:
+    training mode is compared with those layers in eval mode.
 
     Args:
         module: A copy to work with; its modes and gradients are changed.
         whole: The piece.
         conversion: How the module runs on batches of the piece.
+        frozen: The boundaries in training mode with batch normalisation in eval mode; ``None``
+            leaves training mode out.
 
     Raises:
         VerificationError: If a boundary, the output or a gradient differs; names the place.
     """
     who = type(module).__name__
     for training in (False, True):
-        if training and any(isinstance(m, _BatchNorm) for m in module.modules()):
-            continue  # takes statistics of the batch: other ones than full batch does
-        module.train(training)
+        if training:
+            if frozen is None:
+                continue
+            plan = replace(conversion.plan, boundaries={True: tuple(frozen)})
+            conversion = Conversion(conversion.inputs, plan, conversion.source)
+        set_mode(module, training, freeze=True)
         with NoDropout() if training else _nothing():
             reference = _reference(module, whole, conversion.plan)
             if reference is None:
@@ -84,6 +97,15 @@ def verify(module: torch.nn.Module, whole: Whole | HeteroWhole, conversion: Conv
                             "mode: F.dropout(x, p, training=self.training).")
                 )  # fmt: skip
             _Check(module, whole, conversion, reference).run()
+
+
+def set_mode(module: torch.nn.Module, training: bool, freeze: bool = False) -> bool:
+    """Set a module's mode, and ``freeze`` batch normalisation in eval mode; whether there is any."""
+    module.train(training)
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms if freeze else ():
+        norm.eval()
+    return bool(norms)
 
 
 @torch.no_grad()
