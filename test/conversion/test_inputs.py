@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 from torch.nn import Linear, Module
-from torch_geometric.data import Data
-from torch_geometric.nn import GCN, GATConv, GCNConv, SAGEConv, Sequential
+from torch_geometric.data import Batch, Data
+from torch_geometric.nn import GCN, GATConv, GCNConv, SAGEConv, Sequential, global_mean_pool
 
 from test.oracle import assert_close
+from torch_geometric_autoscale import VerificationError, autoscale
 
 from .oracle import check, convert, graph, seeded, sweep
 
@@ -117,13 +118,21 @@ class AnyName(Module):
 
 def test_a_module_that_takes_any_name_is_given_the_names_in_inputs():
     data = graph(attr=2)
-    check(seeded(AnyName), data)
+    check(seeded(AnyName), data, inputs=('x', 'edge_index'))
     check(
         seeded(AnyName),
         data,
         lambda m: m(data.x, data.edge_index, edge_attr=data.edge_attr),
         inputs=('x', 'edge_index', 'edge_attr'),
     )
+
+
+def test_a_module_that_takes_any_name_is_given_no_edge_attribute_unasked():
+    with pytest.warns(UserWarning, match='takes any argument and is given x, edge_index') as told:
+        check(seeded(AnyName), graph(attr=2))
+    assert "inputs=('x', 'edge_index', 'edge_attr'), or" in str(told[0].message)
+    assert told[0].filename == convert.__code__.co_filename
+    check(seeded(AnyName), graph())
 
 
 class Positional(Module):
@@ -138,6 +147,82 @@ class Positional(Module):
 
 def test_a_forward_of_nothing_but_arguments_is_given_x_and_edge_index():
     check(seeded(Positional), graph())
+
+
+class Wrap(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = GCN(D, 8, 2, 3)
+
+    def forward(self, *args, **kwargs):
+        return self.inner(*args, **kwargs)
+
+
+def test_a_forward_of_nothing_but_arguments_is_given_edge_weights_when_asked_for():
+    data = graph(weight=True)
+    with pytest.warns(UserWarning, match='data with edge_weight as well'):
+        convert(seeded(Wrap), data)
+    check(
+        seeded(Wrap),
+        data,
+        lambda m: m(data.x, data.edge_index, data.edge_weight),
+        inputs=('x', 'edge_index', 'edge_weight'),
+    )
+
+
+@pytest.mark.filterwarnings('ignore:The .grad attribute')  # dynamo's own
+def test_a_compiled_module_is_given_what_the_module_takes():
+    data = graph(weight=True)
+    gcn = seeded(lambda: GCN(D, 8, 2, 3)).eval()
+    gas = convert(torch.compile(gcn, backend='eager'), data)
+    assert_close(gas.inference(), gcn(data.x, data.edge_index, data.edge_weight))
+
+
+class SecondEdges(Positional):
+    def forward(self, x, edge_index, edge_index2=None):
+        h = self.first(x, edge_index).relu()
+        return self.last(h, edge_index if edge_index2 is None else edge_index2)
+
+
+def test_an_optional_parameter_that_batches_cannot_be_given_is_refused_unless_left_out():
+    data = graph()
+    data.edge_index2 = data.edge_index.flip(0)
+    match = r"ids of nodes.*'edge_index2'.*Or leave it out: inputs=\('x', 'edge_index'\)"
+    with pytest.raises(ValueError, match=match):
+        convert(seeded(SecondEdges), data)
+    check(seeded(SecondEdges), data, inputs=('x', 'edge_index'))
+
+
+class OfGraphs(Positional):
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_graph = torch.nn.Embedding(5, 6)
+
+    def forward(self, x, edge_index, batch=None):
+        h = self.first(x, edge_index)
+        return self.last(h if batch is None else h + self.of_graph(batch), edge_index)
+
+
+def test_the_graph_of_each_node_is_cut_like_features():
+    data = graph()
+    data.batch = torch.arange(20) // 4
+    check(seeded(OfGraphs), data, lambda m: m(data.x, data.edge_index, data.batch))
+    joined = Batch.from_data_list([graph(), graph()])
+    module = seeded(OfGraphs).eval()
+    gas = autoscale(module, joined, num_parts=4)
+    assert_close(gas.inference(), module(joined.x, joined.edge_index, joined.batch))
+
+
+def test_a_readout_by_graph_is_refused():
+    class Centred(OfGraphs):
+        def forward(self, x, edge_index, batch=None):
+            h = self.first(x, edge_index)
+            return self.last(h - global_mean_pool(h, batch)[batch], edge_index)
+
+    data = graph()
+    data.batch = torch.arange(20) // 10
+    with pytest.raises(VerificationError, match='on a batch it must compute'):
+        convert(seeded(Centred), data)
 
 
 def test_a_plain_node_level_attribute_is_cut_like_features():

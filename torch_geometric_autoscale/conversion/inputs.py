@@ -10,7 +10,7 @@ from torch_geometric.nn import Sequential
 from ..errors import explain
 
 # What PyG's models take for loaders that trim or join graphs: nothing of a batch with a halo.
-_LEFT_ALONE = {'batch', 'batch_size', 'num_sampled_nodes_per_hop', 'num_sampled_edges_per_hop'}
+_LEFT_ALONE = {'batch_size', 'num_sampled_nodes_per_hop', 'num_sampled_edges_per_hop'}
 _MATRICES = {'adj_t', 'adj'}
 
 Inputs = Sequence[str] | Mapping[str, str] | None
@@ -25,6 +25,9 @@ class ForwardInputs:
         chosen: ``('x', 'edge_index')`` narrows what is filled in; ``{'feats': 'x'}`` names the
             attribute for a parameter.
         withheld: Names of attributes that hold node ids, which mean other nodes in a batch.
+
+    Attributes:
+        open: Whether ``forward`` takes any argument, and nobody has said which.
 
     Raises:
         ValueError: If a required parameter has no attribute of its name.
@@ -43,12 +46,14 @@ class ForwardInputs:
         renamed = dict(chosen) if isinstance(chosen, Mapping) else {}
         allowed = None if chosen is None else set(chosen)
         self.sources: dict[str, str] = {}
+        held_back = []
         unknown = [name for name in allowed or () if name not in names and not takes_any_name]
         if unknown:
             raise ValueError(
                 explain('autoscale', f"'inputs' must name parameters of {who}.forward: "
                         f'{", ".join(names)}', ', '.join(unknown), 'Correct the names.')
             )  # fmt: skip
+        self.open = takes_any_name and allowed is None
         if takes_any_name and allowed is not None:
             more = [name for name in chosen or () if name not in names]
             self._by_name_only.update(more if takes_names(module) else ())
@@ -62,7 +67,13 @@ class ForwardInputs:
                 continue
             if source in available:
                 self.sources[name] = source
-        asked = [name for name in names if name in required or name in (allowed or ())]
+            elif source in withheld:
+                held_back.append(name)
+        asked = [
+            name for name in names
+            if name in required or name in (allowed or ()) or name in held_back
+        ]  # fmt: skip
+        self._optional = set(held_back) - set(required)
         self._missing = {
             name: renamed.get(name, name) for name in asked if name not in self.sources
         }
@@ -76,11 +87,15 @@ class ForwardInputs:
         missing = [name for name in self._missing if name not in overridden]
         ids = [name for name in missing if self._missing[name] in self._withheld]
         if ids:
+            remedy = (
+                'Keep all edges in data.edge_index, and tell kinds of edges apart by an edge '
+                'attribute such as data.edge_type.'
+            )
+            if self._optional.issuperset(ids):
+                remedy += f' Or leave it out: inputs={tuple(self.sources)}.'
             raise ValueError(
                 explain(self._who, 'what a batch is given must not hold ids of nodes, which mean '
-                        'other nodes there', f"'{self._missing[ids[0]]}'", 'Keep all edges in '
-                        'data.edge_index, and tell kinds of edges apart by an edge attribute such '
-                        'as data.edge_type.')
+                        'other nodes there', f"'{self._missing[ids[0]]}'", remedy)
             )  # fmt: skip
         if missing:
             raise ValueError(
@@ -116,18 +131,19 @@ class ForwardInputs:
 
 def names_only(module: torch.nn.Module) -> set[str]:
     """``forward``'s parameters that cannot be given by position."""
-    parameters = inspect.signature(module.forward).parameters.values()
+    parameters = inspect.signature(_called(module).forward).parameters.values()
     return {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
 
 
 def takes_names(module: torch.nn.Module) -> bool:
     """Whether ``forward`` takes ``**kwargs``."""
-    parameters = inspect.signature(module.forward).parameters.values()
+    parameters = inspect.signature(_called(module).forward).parameters.values()
     return any(p.kind == p.VAR_KEYWORD for p in parameters)
 
 
 def parameters_of(module: torch.nn.Module) -> tuple[list[str], list[str], bool]:
     """Names of ``forward``'s parameters, those that are required, and whether any name will do."""
+    module = _called(module)
     if isinstance(module, Sequential):
         names = list(module.signature.param_dict)
         return names, names, False
@@ -138,3 +154,10 @@ def parameters_of(module: torch.nn.Module) -> tuple[list[str], list[str], bool]:
     if not names and parameters:  # forward(*args): PyG's order
         return ['x', 'edge_index'], ['x', 'edge_index'], True
     return names, required, takes_names(module)
+
+
+def _called(module: torch.nn.Module) -> torch.nn.Module:
+    """What ``torch.compile`` has wrapped: its own ``forward`` takes anything."""
+    while isinstance(inner := getattr(module, '_orig_mod', None), torch.nn.Module):
+        module = inner
+    return module

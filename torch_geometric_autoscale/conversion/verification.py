@@ -100,7 +100,7 @@ def verify(
 
 
 def set_mode(module: torch.nn.Module, training: bool, freeze: bool = False) -> bool:
-    """Set a module's mode, and ``freeze`` batch normalisation in eval mode; whether there is any."""
+    """Set a module's mode, but ``freeze`` batch normalisation; whether there is any."""
     module.train(training)
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm in norms if freeze else ():
