@@ -48,7 +48,8 @@ ORDER = [
     'arguments',
     'scalable', 'prefetch',
     # conversion
-    'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.loader',
+    'conversion.boundaries', 'conversion.rows', 'conversion.inputs', 'conversion.given',
+    'conversion.loader',
     'conversion.source', 'conversion.node_parameters', 'conversion.caches',
     'conversion.piece', 'conversion.parts', 'conversion.whole', 'conversion.finder',
     'conversion.passes',

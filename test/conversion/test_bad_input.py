@@ -155,6 +155,19 @@ def test_features_must_not_hold_nan():
         convert(model(), data)
 
 
+def test_features_that_are_learned_must_be_parameters_of_the_model():
+    data = graph()
+    data.x = torch.nn.Parameter(data.x)
+    match = r"'data.x' must not require a gradient.* torch.nn.Embedding .* looks up by n_id"
+    with pytest.raises(ValueError, match=match):
+        convert(model(), data)
+    assert data.x.requires_grad
+    data.x.requires_grad_(False)
+    convert(model(), data)
+    data.other = torch.nn.Parameter(data.x)  # not given to the model
+    convert(model(), data)
+
+
 @pytest.mark.parametrize('ids', [[[0, 25], [1, 2]], [[0, -1], [1, 2]]])
 def test_edges_must_lie_inside_of_the_graph(ids):
     data = graph()

@@ -60,6 +60,18 @@ def test_gradients_reach_the_table(data):
     assert torch.allclose(found, expected)
 
 
+class LookedUp(WholeTable):
+    def forward(self, n_id, edge_index):
+        return self.two(self.one(self.emb(n_id), edge_index).relu(), edge_index)
+
+
+def test_a_table_can_be_looked_up_by_n_id(data):
+    torch.manual_seed(0)
+    model = LookedUp().double().eval()
+    gas = autoscale(model, data, num_parts=5)
+    assert torch.allclose(gas.inference(), model(torch.arange(NODES), data.edge_index))
+
+
 def test_linkx_is_exact(data):
     model = LINKX(NODES, 4, 8, 3, num_layers=2).double()
     gas = autoscale(model, data, num_parts=5)

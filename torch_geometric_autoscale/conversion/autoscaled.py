@@ -1,6 +1,5 @@
 """``autoscale``: any module built from PyG's operators, trained with histories."""
 
-import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..trace_memory import TraceMemory
 from ..transfer import Rows, moving, place, pool_for
 from .boundaries import Boundary, Plan
 from .conversion import Conversion
+from .given import check_given
 from .hetero_graph import UnionGraph
 from .hetero_loader import HeteroAutoscaleLoader
 from .hetero_source import HeteroSource
@@ -39,7 +39,6 @@ from .source import GraphSource, partition_of
 from .whole import Whole, take_whole
 
 _WHO = 'autoscale'
-_OF_EDGES = {'edge_weight', 'edge_attr', 'edge_type'}
 
 
 # A conversion follows gradients, whatever the mode it is called in.
@@ -95,8 +94,7 @@ def autoscale(
     if not takes_edges and not any(isinstance(m, MessagePassing) for m in module.modules()):
         refuse_without_messages(module)
     forward_inputs.check_complete()
-    if forward_inputs.open:
-        _warn_of_edge_attributes(type(module).__name__, data, forward_inputs)
+    check_given(type(module).__name__, data, forward_inputs)
     whole: Whole | HeteroWhole
     if isinstance(source, HeteroSource):
         whole = take_hetero_whole(source, forward_inputs)
@@ -388,20 +386,6 @@ def _check_rows(batch: Any, overrides: Mapping[str, Any], sources: Mapping[str, 
                         "'batch.n_id'", f'shape {tuple(value.shape)}',
                         f'Index with batch.n_id, e.g. {name}[batch.n_id].')
             )  # fmt: skip
-
-
-def _warn_of_edge_attributes(who: str, data: Data | HeteroData, inputs: ForwardInputs) -> None:
-    """Tell of edge attributes that a ``forward`` which takes anything is not given."""
-    present = {name for store in data.stores for name in store if name in _OF_EDGES}
-    left_out = sorted(present - set(inputs.sources.values()))
-    if left_out:
-        given = tuple(inputs.sources)
-        warnings.warn(
-            explain(_WHO, f'{who}.forward takes any argument and is given {", ".join(given)}',
-                    f'data with {", ".join(left_out)} as well', 'Say what it takes: inputs='
-                    f'{(*given, *left_out)}, or inputs={given}.'),
-            stacklevel=5,  # past the two decorators
-        )  # fmt: skip
 
 
 def _check_module(module: Any) -> None:
