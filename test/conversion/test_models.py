@@ -25,6 +25,7 @@ from torch_geometric.nn import (
     LGConv,
     MixHopConv,
     NNConv,
+    ResGatedGraphConv,
     RGCNConv,
     SAGEConv,
     Sequential,
@@ -36,7 +37,10 @@ from torch_geometric.nn import (
 )
 from torch_geometric.nn.norm import LayerNorm
 
-from .oracle import check, graph, seeded
+from test.oracle import assert_close
+from torch_geometric_autoscale import VerificationError
+
+from .oracle import check, convert, graph, seeded
 
 D = 4  # channels of x
 OPERATORS = ["{} 'convs.0'", "{} 'convs.1'"]
@@ -315,6 +319,67 @@ def test_a_module_may_return_more_than_rows_and_inference_gives_the_rows():
     assert out.shape == (5, 3)
     assert extra.shape == ()
     assert gas.inference().shape == (20, 3)
+
+
+class MeanAndDeviation(Module):
+    """An encoder of a variational autoencoder; what else it returns is chosen by a test."""
+
+    def __init__(self, more=lambda h, edge_index: ()) -> None:
+        super().__init__()
+        self.first, self.more = GATv2Conv(D, 6), more
+        self.mean, self.deviation = ResGatedGraphConv(6, 3), ResGatedGraphConv(6, 3)
+
+    def forward(self, x, edge_index):
+        h = self.first(x, edge_index).relu()
+        both = self.mean(h, edge_index), self.deviation(h, edge_index)
+        return *both, *self.more(h, edge_index)
+
+
+def test_every_tensor_of_rows_in_a_tuple_is_cut_to_the_batch():
+    data = graph()
+    module = seeded(MeanAndDeviation)
+    gas = check(module, data)
+    expected = module(data.x, data.edge_index)
+    for batch in gas.loader():
+        ids = batch.n_id[: batch.batch_size]
+        for found, whole in zip(gas(batch), expected, strict=True):
+            assert_close(found, whole[ids])
+    assert_close(gas.inference(), expected[0])
+
+
+def test_tensors_in_a_tuple_that_are_no_rows_stay_as_they_are():
+    def more(h, edge_index):
+        return edge_index, h.new_ones(20, 20), h.argmax(1), {'second': h}, None
+
+    data = graph()
+    data.edge_index = data.edge_index[:, :20]  # as many edges as nodes
+    gas = convert(seeded(lambda: MeanAndDeviation(more)).eval(), data)
+    batch = next(iter(gas.loader()))
+    *rows, edge_index, square, best, more_rows, nothing = gas(batch)
+    assert [len(out) for out in rows] == [5, 5]
+    assert torch.equal(edge_index, batch.edge_index)
+    assert square.shape == (20, 20)
+    assert best.shape == (5,)
+    assert more_rows['second'].shape == (5, 6)
+    assert nothing is None
+
+
+def test_rows_that_are_returned_in_training_only_are_cut_as_well():
+    class Twice(MeanAndDeviation):
+        def forward(self, x, edge_index):
+            mean, deviation = super().forward(x, edge_index)
+            return (mean, deviation) if self.training else mean
+
+    gas = convert(seeded(Twice), graph())
+    batch = next(iter(gas.loader()))
+    assert [rows.shape for rows in gas.train()(batch)] == [(5, 3), (5, 3)]
+    assert gas.eval()(batch).shape == (5, 3)
+
+
+def test_rows_in_a_tuple_must_be_those_of_the_whole_graph():
+    module = seeded(lambda: MeanAndDeviation(lambda h, edge_index: (h - h.mean(0),)))
+    with pytest.raises(VerificationError, match='at the output'):
+        convert(module, graph())
 
 
 class Attention(Module):

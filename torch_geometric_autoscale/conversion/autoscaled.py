@@ -34,7 +34,7 @@ from .levels import LevelInference
 from .loader import AutoscaleLoader
 from .node_parameters import node_parameters
 from .planning import find_plan, refuse_without_messages
-from .rows import TypeRows, map_outputs, primary
+from .rows import TypeRows, map_outputs
 from .source import GraphSource, partition_of
 from .whole import Whole, take_whole
 
@@ -186,6 +186,8 @@ class AutoScaled(torch.nn.Module):
     def forward(self, batch: Any, **overrides: Any) -> Any:
         """Run on a batch: ``(B, *)`` rows out; every history gets its batch rows.
 
+        Every tensor of a tuple that has one row per node is cut to the batch rows.
+
         Args:
             batch: From :meth:`loader`.
             **overrides: Arguments of the module's ``forward`` in place of the batch's.
@@ -250,7 +252,8 @@ class AutoScaled(torch.nn.Module):
             batch_size: Partitions per batch.
 
         Returns:
-            ``(N, *)`` on the CPU, in the order of the caller's data.
+            ``(N, *)`` on the CPU, in the order of the caller's data. Of a tuple, its first element:
+            wrap the module to return another one, or several side by side.
         """
         return self._layerwise(batch_size, write=False)
 
@@ -277,7 +280,7 @@ class AutoScaled(torch.nn.Module):
         if isinstance(source, HeteroSource):
             out = self._infer_by_levels(loader, write)
             order = source.in_callers_order
-            return map_outputs(primary(out), self._plan.outputs, order)
+            return map_outputs(out, self._plan.outputs[False], order)
         inputs = set(self._conversion.inputs.sources.values())
         opened = _with_ancestors(self.module, self._plan.opened())
         memory = vars(self).setdefault('_traces', TraceMemory())

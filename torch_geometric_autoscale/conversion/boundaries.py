@@ -44,7 +44,7 @@ class Plan:
 
     Attributes:
         boundaries: In eval mode and in train mode: they may be other places of the same values.
-        outputs: Which tensors of the output hold rows of which node type, by position.
+        outputs: Which tensors of the output hold rows of which node type, by position, likewise.
         pad: Whether operators must return a row for halo nodes, too, even if nobody reads it.
         direction: Which edges batches need, see :class:`SubgraphLoader`.
         levels: With several node types: how many boundaries stand before each one, at most.
@@ -53,7 +53,7 @@ class Plan:
     """
 
     boundaries: dict[bool, tuple[Boundary, ...]]
-    outputs: tuple[tuple[int, str], ...]
+    outputs: dict[bool, tuple[tuple[int, str], ...]]
     pad: bool = False
     direction: str = 'in'
     levels: Sequence[int] = ()

@@ -82,4 +82,4 @@ class Conversion:
             return out
 
         out = run_guarded(module, attempt) if is_guarded else attempt()
-        return batch_rows(out, self.plan.outputs, rows)
+        return batch_rows(out, self.plan.outputs[module.training], rows)

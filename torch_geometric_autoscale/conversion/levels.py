@@ -22,7 +22,7 @@ from .conversion import Conversion
 from .hetero_loader import HeteroAutoscaleLoader
 from .hetero_whole import HeteroWhole
 from .passes import BoundaryPass
-from .rows import TypeRows, map_outputs, output_tensors
+from .rows import TypeRows, map_outputs, output_tensors, primary
 
 
 def boundary_levels(
@@ -79,7 +79,7 @@ class LevelInference:
 
     @torch.no_grad()
     def run(self, loader: HeteroAutoscaleLoader, fingerprint: str) -> Any:
-        """The outputs of all nodes, in the order of the tables."""
+        """The primary outputs of all nodes, in the order of the tables."""
         out: Any = None
         last = max(self.levels, default=-1) + 1
         steps = (last + 1) * loader.num_sweep_batches
@@ -93,7 +93,9 @@ class LevelInference:
         for table in self.written:
             table.belong_to(fingerprint)
         results = iter(self._results)
-        return map_outputs(out, self.conversion.plan.outputs, lambda *_: next(results))
+        return map_outputs(
+            primary(out), self.conversion.plan.outputs[False], lambda *_: next(results)
+        )
 
     def _run_batch(self, batch: Any) -> Any:
         rows, meter = self.conversion.source.rows_of(batch), current_meter()
@@ -124,7 +126,7 @@ class LevelInference:
         return out
 
     def _keep(self, out: Any, rows: dict[str, TypeRows]) -> None:
-        found = output_tensors(out, self.conversion.plan.outputs)
+        found = output_tensors(primary(out), self.conversion.plan.outputs[False])
         if not self._results:
             like = self.tables[0].store if len(self.tables) else None
             self._results = [

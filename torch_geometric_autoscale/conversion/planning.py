@@ -16,7 +16,13 @@ from .hetero_whole import HeteroWhole
 from .inputs import ForwardInputs
 from .levels import boundary_levels
 from .rows import Outputs, find_outputs
-from .verification import VerificationError, set_mode, try_batches, working_copy
+from .verification import (
+    VerificationError,
+    outputs_on_batches,
+    set_mode,
+    try_batches,
+    working_copy,
+)
 from .verification import verify as verify_conversion
 from .whole import Whole
 
@@ -59,10 +65,11 @@ def _find_plan(
         _initialize(module, whole)
         twin, whole = working_copy(module, whole)
     boundaries: dict[bool, tuple[Boundary, ...]] = {}
-    outputs: Outputs = ()
+    outputs: dict[bool, Outputs] = {}
+    extras: dict[bool, Outputs] = {}
     takes_statistics = False
     for mode in (True, False):
-        finder, outputs = _follow(twin, whole, mode)
+        finder, outputs[mode], extras[mode] = _follow(twin, whole, mode)
         boundaries[mode] = finder.boundaries()
         takes_statistics |= mode and 'batch_norm' in finder.seen
     if not same_values(boundaries[False], boundaries[True]):
@@ -80,6 +87,8 @@ def _find_plan(
         )  # fmt: skip
         conversion = Conversion(inputs, plan, whole.source)
         try:
+            plan = replace(plan, outputs=outputs_on_batches(twin, whole, conversion, extras))
+            conversion = Conversion(inputs, plan, whole.source)
             if check:
                 verify_conversion(twin, whole, conversion, frozen)
             else:
@@ -112,15 +121,15 @@ def _most_telling(errors: list[Exception]) -> Exception:
 
 def _follow(
     module: torch.nn.Module, whole: Whole | HeteroWhole, training: bool, freeze: bool = False
-) -> tuple[BoundaryFinder, Outputs]:
+) -> tuple[BoundaryFinder, Outputs, Outputs]:
     set_mode(module, training, freeze)
     finder = BoundaryFinder(module, whole.num_nodes_by_type)
     with torch.no_grad():
         out = finder.follow(lambda: whole.run(module), whole.edges())
     if not finder.num_propagations:
         refuse_without_messages(module)
-    outputs = find_outputs(type(module).__name__, out, whole.num_nodes_by_type)
-    return finder, outputs
+    outputs, extras = find_outputs(type(module).__name__, out, whole.num_nodes_by_type)
+    return finder, outputs, extras
 
 
 def refuse_without_messages(module: torch.nn.Module) -> NoReturn:

@@ -6,7 +6,7 @@ of a loss on batch rows, when the histories hold the full pass's values (the fro
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,8 +28,8 @@ from .boundaries import Boundary, Plan
 from .conversion import Conversion
 from .hetero_whole import HeteroWhole
 from .parts import NUM_LARGE
-from .passes import BoundaryPass
-from .rows import TypeRows, output_tensors
+from .passes import BoundaryPass, Handle
+from .rows import Outputs, TypeRows, output_tensors, sure_extras
 from .whole import Whole
 
 # Largest error relative to the largest value; modules may hold constants in single precision.
@@ -116,13 +116,41 @@ def try_batches(
     module.train(training)
     for batch in islice(whole.loader(conversion.plan.direction), NUM_LARGE):
         rows = conversion.source.rows_of(batch)
+        conversion.run(module, batch, _filling_up(rows))
 
-        def fill_up(_: int, boundary: Boundary, value: Tensor, rows: Any = rows) -> Tensor:
-            here = rows[boundary.node_type]
-            halo = value.new_zeros((here.num_nodes - here.batch_size, value.size(1)))
-            return passed_boundary(torch.cat([value[: here.batch_size], halo]))
 
-        conversion.run(module, batch, fill_up)
+@torch.no_grad()
+def outputs_on_batches(
+    module: torch.nn.Module,
+    whole: Whole | HeteroWhole,
+    conversion: Conversion,
+    extras: Mapping[bool, Outputs],
+) -> dict[bool, Outputs]:
+    """The outputs of a plan and those ``extras`` that hold rows of nodes on batches, too."""
+    outputs = dict(conversion.plan.outputs)
+    for training, sure in extras.items():
+        if not sure:
+            continue
+        module.train(training)
+        loader = whole.loader(conversion.plan.direction)
+        # A tiny batch tells best, but batch normalisation cannot train on it.
+        for batch in islice(loader, NUM_LARGE) if training else loader:
+            rows = conversion.source.rows_of(batch)
+            out = conversion.run(module, batch, _filling_up(rows))
+            sure = sure_extras(out, sure, rows)
+        outputs[training] += sure
+    return outputs
+
+
+def _filling_up(rows: Mapping[str, TypeRows]) -> Handle:
+    """Answers boundaries with zeros for halo rows."""
+
+    def fill_up(_: int, boundary: Boundary, value: Tensor) -> Tensor:
+        here = rows[boundary.node_type]
+        halo = value.new_zeros((here.num_nodes - here.batch_size, value.size(1)))
+        return passed_boundary(torch.cat([value[: here.batch_size], halo]))
+
+    return fill_up
 
 
 def _reference(module: torch.nn.Module, whole: Whole | HeteroWhole, plan: Plan) -> Reference | None:
@@ -153,7 +181,7 @@ def _full_pass(
     with watcher.watching():
         out = whole.run(module)
     watcher.check_finished()
-    return output_tensors(out, plan.outputs)
+    return output_tensors(out, plan.outputs[module.training])
 
 
 class _Check:
@@ -206,7 +234,7 @@ class _Check:
             )  # fmt: skip
 
         out = self.conversion.run(self.module, batch, exchange)
-        return output_tensors(out, self.plan.outputs)
+        return output_tensors(out, self.plan.outputs[self.module.training])
 
     def _refuse_difference(
         self, rows: Tensor, whole: Tensor, ids: Tensor, where: str, k: int
@@ -247,7 +275,7 @@ class _Check:
         full = [(node_type, rows[ids[node_type]]) for node_type, rows in whole]
         expected = _gradients(_loss(full), parameters)
         found = _gradients(_loss(out), parameters)
-        tolerance = 10 * max(_tolerance(rows) for _, rows in out)
+        tolerance = 10 * max(_tolerance(rows) for _, rows in out if rows.requires_grad)
         largest = max((float(g.abs().max()) for g in expected if g is not None), default=0.0)
         for (name, _), one, other in zip(named, found, expected, strict=True):
             one = torch.zeros(()) if one is None else one
@@ -278,6 +306,8 @@ def _loss(out: list[tuple[str, Tensor]]) -> Tensor:
     """A loss in which every row and column counts, and differently."""
     terms = []
     for _, rows in out:
+        if not rows.requires_grad:
+            continue
         weight = torch.linspace(0.5, 1.5, rows.numel(), dtype=rows.dtype).view(rows.shape)
         terms.append((rows * weight).sum())
     return torch.stack(terms).sum()
