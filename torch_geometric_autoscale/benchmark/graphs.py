@@ -1,6 +1,7 @@
 """The graph of an experiment, cut and ready for a run, and how its scores are taken."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch_geometric.data import Data
 from ..cli.job import Job, cut_job, prepare, with_features
 from ..datasets import get_data, split_graphs
 from ..errors import explain
+from ..graph_input import to_edges
 from ..loader import EvalSubgraphLoader
 from ..metrics import compute_micro_f1
-from ..partition import partition_quality
+from ..partition import partition_quality, permute
 from ..scalable import ScalableGNN
 from ..training.loop import Evaluate
 from .experiment import Experiment
@@ -30,11 +32,14 @@ class RunGraph:
         settings: Of the experiment, with the seed of the run, scaled down for a stand-in.
         job: The training graph.
         evaluate: How scores are taken, where other graphs are validated and tested on.
+        unnormalized: The training graph with the edges and weights that it came with, where each
+            induced subgraph is normalised by itself.
     """
 
     settings: dict[str, Any]
     job: Job
     evaluate: Evaluate | None = None
+    unnormalized: Data | None = None
 
 
 def load(experiment: Experiment) -> Loaded:
@@ -69,7 +74,22 @@ def cut(experiment: Experiment, loaded: Loaded, seed: int) -> RunGraph:
         own = seed if settings['partition'] == 'random' else 0
         job = cut_job(settings, train, in_channels, out_channels, own, log=first)
     evaluate = scores_on_other_graphs(job.data, *others) if others else None
-    return RunGraph(settings, job, evaluate)
+    unnormalized = None
+    if settings['mode'] == 'subgraph' and settings['normalize']:
+        unnormalized = _with_edges_of(graphs[0], job)
+    return RunGraph(settings, job, evaluate, unnormalized)
+
+
+def _with_edges_of(graph: Data, job: Job) -> Data:
+    """The graph of a job with the edges of another that has its nodes, in the job's order."""
+    edges = to_edges(graph, who='pygas')
+    bare = Data(edge_index=edges.edge_index, num_nodes=edges.num_nodes)
+    if edges.weight is not None:
+        bare.edge_weight = edges.weight
+    bare = permute(bare, job.perm, log=False)
+    out = copy(job.data)
+    out.edge_index, out.edge_weight = bare.edge_index, bare.get('edge_weight')
+    return out
 
 
 def _cut_between_graphs(

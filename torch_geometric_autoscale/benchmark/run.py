@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..cli.job import build_model, find_device, parts_per_batch
+from ..cli.job import adds_self_loops, build_model, find_device, parts_per_batch
 from ..files import explained
 from ..training import build_record, train, write_record
 from .experiment import Experiment
@@ -63,7 +63,10 @@ def _run_seed(
     settings = experiment.train_settings(seed, batch_size)
     if subgraphs:
         at_random = chosen['partition'] == 'random'
-        run = train_on_subgraphs(model, graph.job, settings, at_random, graph.evaluate)
+        run = train_on_subgraphs(
+            model, graph.job, settings, at_random, graph.evaluate, graph.unnormalized,
+            adds_self_loops(graph.settings),
+        )  # fmt: skip
     else:
         run = train(
             model, graph.job.data, graph.job.ptr, settings, checkpoints=states,

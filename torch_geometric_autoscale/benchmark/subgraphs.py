@@ -12,6 +12,7 @@ from torch_geometric.utils import to_torch_csr_tensor
 
 from ..cli.job import Job
 from ..loader import EvalSubgraphLoader
+from ..normalize import gcn_normalize
 from ..scalable import ScalableGNN
 from ..training import Epoch, Run, TrainSettings, step_peak_bytes
 from ..training.epoch_order import EpochOrder
@@ -27,6 +28,8 @@ def train_on_subgraphs(
     settings: TrainSettings,
     random_nodes: bool,
     evaluate: Evaluate | None = None,
+    unnormalized: Data | None = None,
+    self_loops: bool = True,
 ) -> Run:
     """Train without histories, for comparison; the same steps, losses, schedule and evaluation.
 
@@ -37,8 +40,13 @@ def train_on_subgraphs(
         random_nodes: Batches of random nodes, drawn anew in each epoch, as many as parts make:
             PyG's :class:`~torch_geometric.loader.RandomNodeLoader`. Else batches of parts.
         evaluate: As for :func:`train`. Evaluation is exact, on the whole graph.
+        unnormalized: The job's graph before its edges were normalised. Each subgraph is then
+            normalised by its own degrees, as PyG's ``GCNConv`` does in every call. Without it,
+            subgraphs have the edges and weights of ``job.data``.
+        self_loops: Whether that adds the self-loops that are missing.
     """
-    return _SubgraphTraining(model, job, settings, random_nodes, evaluate).run()
+    own = None if unnormalized is None else (unnormalized, self_loops)
+    return _SubgraphTraining(model, job, settings, random_nodes, evaluate, own).run()
 
 
 class _SubgraphTraining:
@@ -49,8 +57,10 @@ class _SubgraphTraining:
         settings: TrainSettings,
         random_nodes: bool,
         evaluate: Evaluate | None,
+        own_norm: tuple[Data, bool] | None,
     ) -> None:
         self.model, self.job, self.settings = model, job, settings
+        self.own_norm = own_norm
         self.random_nodes = random_nodes
         self.evaluate = evaluate or (lambda _, logits: micro_f1_by_split(logits, job.data))
         self.device = next(model.parameters()).device
@@ -111,7 +121,15 @@ class _SubgraphTraining:
         epoch.seconds = time.perf_counter() - begun
 
     def _subgraphs(self, epoch: int) -> Iterator[Data]:
-        data, ptr = self.job.data, self.job.ptr
+        if self.own_norm is None:
+            yield from self._induced(self.job.data, epoch)
+            return
+        whole, self_loops = self.own_norm
+        for data in self._induced(whole, epoch):
+            yield gcn_normalize(data, add_self_loops=self_loops)
+
+    def _induced(self, data: Data, epoch: int) -> Iterator[Data]:
+        ptr = self.job.ptr
         order = EpochOrder(self.settings.seed, self.num_parts)
         order.epoch = epoch
         if self.random_nodes:

@@ -151,11 +151,16 @@ def prepare(data: Data, settings: Mapping[str, Any]) -> Data:
             data[name] = mask[:, split]
     if settings['model']['name'] == UNMODIFIED:
         return data  # operators of PyG's normalise by themselves
-    loops = settings.get('self_loops', 'same')
-    loops = settings['normalize'] if loops == 'same' else loops
+    loops = adds_self_loops(settings)
     if settings['normalize']:
         return gcn_normalize(data, add_self_loops=loops)
     return add_self_loops(data) if loops else data
+
+
+def adds_self_loops(settings: Mapping[str, Any]) -> bool:
+    """Whether self-loops that are missing are added."""
+    loops = settings.get('self_loops', 'same')
+    return bool(settings['normalize'] if loops == 'same' else loops)
 
 
 def with_features(data: Data, form: str) -> Data:
