@@ -11,6 +11,7 @@ import torch
 
 from torch_geometric_autoscale import ScalableGNN
 from torch_geometric_autoscale.benchmark import main, run, subgraphs
+from torch_geometric_autoscale.benchmark.experiment import _default_folder
 from torch_geometric_autoscale.benchmark.graphs import cut, load
 from torch_geometric_autoscale.benchmark.run import (
     Interrupted,
@@ -156,17 +157,39 @@ def test_refresh_is_said_in_words(large, quick, value, words, in_training):
     assert experiment.train_settings(0, 1).refresh == in_training
 
 
-def test_what_the_mode_does_not_choose_is_in_the_name_of_the_folder(small):
+@pytest.mark.parametrize(
+    ('more', 'name'),
+    [
+        ([], 'gas'),
+        (['partition=metis', 'refresh=every evaluation'], 'gas'),
+        (['partition=random'], 'gas-random'),
+        (['refresh=every epoch'], 'gas-every-epoch'),
+        (['refresh=1'], 'gas-every-epoch'),
+        (['partition=lp', 'refresh=never'], 'gas-lp-never'),
+        (['mode=naive'], 'naive'),
+        (['mode=naive', 'partition=random', 'refresh=never'], 'naive'),
+        (['mode=naive', 'partition=metis'], 'naive-metis'),
+        (['mode=subgraph', 'partition=random'], 'subgraph'),
+        (['mode=subgraph', 'partition=metis'], 'subgraph-metis'),
+        (['mode=full'], 'full'),
+        (['history.dtype=int8'], 'gas-int8'),
+    ],
+)
+def test_a_folder_is_named_after_what_is_unusual_for_the_mode_however_it_is_said(small, more, name):
     from .conftest import experiment_of
 
-    names = [
-        experiment_of(small, *more).folder.relative_to(small.folder / 'results').as_posix()
-        for more in ([], ['mode=naive', 'partition=metis'], ['refresh=every epoch'])
-    ]
-    assert names == [
-        'records/gcn-cora-gas', 'records/gcn-cora-naive-metis',
-        'records/gcn-cora-gas-every-epoch',
-    ]  # fmt: skip
+    folder = experiment_of(small, *more).folder
+    assert folder == small.folder / 'results' / 'records' / f'gcn-cora-{name}'
+
+
+@pytest.mark.parametrize('name', ['small', 'large'])
+def test_each_record_by_a_recipe_lies_where_its_own_settings_look_for_it(request, name):
+    suite = request.getfixturevalue(name)
+    for folder in sorted((suite.folder / 'results' / 'records').iterdir()):
+        chosen = json.loads(next(folder.glob('seed*.json')).read_text())['settings']
+        chosen.setdefault('history', {'dtype': 'auto'})
+        if not chosen['changed']:
+            assert _default_folder(suite, chosen) == folder
 
 
 def test_random_parts_are_other_ones_for_each_seed(small, quick):

@@ -90,21 +90,20 @@ def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
     _check_choice(suite, 'compensation', settings['compensation'], ('none',))
     for name in ('fake', 'measure_error', 'measure_memory'):
         _check_choice(suite, name, settings[name], (True, False))
-    plain = settings['mode'] in ('naive', 'subgraph')
+    usual = _usual_of(settings['mode'])
     if settings['partition'] == 'auto':
-        installed = 'metis' if 'metis' in available_methods() else available_methods()[0]
-        settings['partition'] = 'random' if plain else installed
+        settings['partition'] = usual['partition']
     if settings['mode'] == 'full' and settings['partition'] == 'graphs':
         raise ValueError(
             explain(suite.who, "'partition' must not be graphs for mode=full, which has one part",
                     'graphs', 'Leave one of them out.')
         )  # fmt: skip
     if settings['refresh'] == 'auto':
-        settings['refresh'] = 'never' if plain else 'every evaluation'
+        settings['refresh'] = usual['refresh']
     settings['refresh'] = _plain_refresh(suite, settings['refresh'])
     settings = {'suite': suite.name, 'changed': changed_options(settings), **settings}
     seeds = _seeds(suite, settings)
-    folder = settings['out'] or _default_folder(suite, composed, settings)
+    folder = settings['out'] or _default_folder(suite, settings)
     experiment = Experiment(suite, settings, seeds, Path(str(folder)).expanduser())
     experiment.train_settings(seeds[0], 1)  # a wrong value is told before anything is loaded
     return experiment
@@ -144,6 +143,15 @@ def changed_options(settings: Mapping[str, Any]) -> list[str]:
         for each in (settings, usual)
     )
     return [name for name, value in here.items() if value != there.get(name)]
+
+
+def _usual_of(mode: str) -> dict[str, str]:
+    """The partition and refresh that a mode has where nobody chooses them."""
+    if mode in ('naive', 'subgraph'):
+        return {'partition': 'random', 'refresh': 'never'}
+    methods = available_methods()
+    partition = 'metis' if 'metis' in methods else methods[0]
+    return {'partition': partition, 'refresh': 'every evaluation'}
 
 
 def refresh_of(words: str) -> str | int:
@@ -188,12 +196,13 @@ def _seeds(suite: Suite, settings: dict[str, Any]) -> list[int]:
     return seeds
 
 
-def _default_folder(suite: Suite, composed: Mapping[str, Any], settings: Mapping[str, Any]) -> Path:
-    parts = [settings['model']['name'], settings['dataset']['name'], settings['mode']]
-    if composed['partition'] != 'auto':
-        parts.append(settings['partition'])
-    if composed['refresh'] != 'auto':
-        parts.append(settings['refresh'].replace(' ', '-'))
+def _default_folder(suite: Suite, settings: Mapping[str, Any]) -> Path:
+    """Named after what is unusual for the mode, however it came about: one name, one experiment."""
+    mode = settings['mode']
+    parts = [settings['model']['name'], settings['dataset']['name'], mode]
+    if mode != 'full':  # one part, and no histories
+        unusual = [name for name, usual in _usual_of(mode).items() if settings[name] != usual]
+        parts += [settings[name].replace(' ', '-') for name in unusual]
     if settings['history']['dtype'] != 'auto':
         parts.append(settings['history']['dtype'])
     name = '-'.join(parts)
