@@ -11,7 +11,7 @@ import torch
 
 from torch_geometric_autoscale import ScalableGNN
 from torch_geometric_autoscale.benchmark import main, run, subgraphs
-from torch_geometric_autoscale.benchmark.experiment import _default_folder
+from torch_geometric_autoscale.benchmark.experiment import Experiment, _default_folder
 from torch_geometric_autoscale.benchmark.graphs import cut, load
 from torch_geometric_autoscale.benchmark.run import (
     Interrupted,
@@ -96,6 +96,32 @@ def test_an_interrupted_run_leaves_no_record_and_goes_on_from_its_state(
     assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.partial']
     monkeypatch.setattr(run, 'train', train)
     run_experiment(experiment)
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.json']
+
+
+def test_an_interrupted_run_does_not_go_on_with_another_edge_dropout(
+    small, quick, monkeypatch, tmp_path
+):
+    def stopped(*args, **kwargs):
+        done = train(*args, **kwargs)
+        done.interrupted = True
+        return done
+
+    def experiment(p: float) -> Experiment:
+        made = quick(small, f'edge_dropout={p}')
+        made.settings['fake'] = False  # stand-ins keep no state
+        return made
+
+    monkeypatch.setattr(run, 'load', lambda _: load(quick(small)))
+    monkeypatch.setattr(run, 'train', stopped)
+    with pytest.raises(Interrupted):
+        run_experiment(experiment(0.1))
+    monkeypatch.setattr(run, 'train', train)
+    for p, here in ((0.8, '0.8'), (0.0, 'none')):
+        message = rf'the same model \(got edge_dropout 0.1, here {here}\)'
+        with pytest.raises(ValueError, match=message):
+            run_experiment(experiment(p))
+    run_experiment(experiment(0.1))
     assert [path.name for path in (tmp_path / 'run').iterdir()] == ['seed0.json']
 
 

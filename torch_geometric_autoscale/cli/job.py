@@ -215,8 +215,10 @@ def build_model(
     num_nodes = job.perm.numel()
     width, num_layers = options.pop('hidden_channels'), options.pop('num_layers')
     model = cls(num_nodes, job.in_channels, width, job.out_channels, num_layers, **options)
-    if settings.get('edge_dropout'):
-        models.drop_edges_in_training(model, settings['edge_dropout'])
+    p = settings.get('edge_dropout')
+    if p:
+        models.drop_edges_in_training(model, p)
+        vars(model)['edge_dropout'] = p  # a hook is not compared when a training is resumed
     return model
 
 
