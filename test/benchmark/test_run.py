@@ -401,6 +401,60 @@ def test_parts_between_graphs_need_many_graphs_and_batches(capsys):
     assert 'must not be graphs for mode=full, which has one part' in err
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        (['mode=full', 'partition=random'], 'mode=full, which is one part'),
+        (['mode=full', 'num_parts=7'], 'mode=full, which is one part'),
+        (['mode=full', 'batch_size=3'], 'mode=full, which is one part'),
+        (['mode=full', 'max_steps=1'], 'mode=full, which takes one step an epoch'),
+        (['mode=full', 'refresh=never'], 'mode=full, which reads no histories'),
+        (['mode=full', 'measure_error=true'], 'mode=full, which reads no histories'),
+        (['mode=full', 'history.dtype=int8'], 'mode=full, which reads no histories'),
+        (['mode=subgraph', 'refresh=every epoch'], 'mode=subgraph, which has no histories'),
+        (['mode=subgraph', 'measure_error=true'], 'mode=subgraph, which has no histories'),
+        (['mode=subgraph', 'history.dtype=int8'], 'mode=subgraph, which has no histories'),
+        (['mode=subgraph', 'loss_weighting=full'], 'mode=subgraph, which follows the mean loss'),
+        (['mode=subgraph', 'drop_unlabelled=true'], 'mode=subgraph, which skips batches'),
+        (['model=gat', 'edge_dropout=0.5'], 'model=gat, which reads no values of edges'),
+    ],
+)
+def test_an_option_without_effect_is_refused_with_the_reason(capsys, arguments, reason):
+    option = arguments[-1].partition('=')[0]
+    err = refused(capsys, 'small', 'fake=true', *arguments)
+    assert f"'{option}' has no effect with {reason}" in err
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['mode=full', 'partition=metis', 'refresh=every evaluation', 'num_parts=40'],
+        ['mode=full', 'history.tier=disk', 'num_workers=2', 'eval_batch_size=4'],
+        ['mode=subgraph', 'partition=metis', 'max_steps=1', 'num_parts=8', 'batch_size=2'],
+        ['mode=subgraph', 'refresh=never', 'measure_error=false', 'checkpoint_every=null'],
+        ['mode=naive', 'refresh=every epoch', 'measure_error=true', 'history.dtype=int8'],
+        ['model=gat', 'edge_dropout=0.0'],
+    ],
+)
+def test_an_option_with_effect_or_as_it_is_anyway_is_accepted(small, quick, arguments):
+    quick(small, *arguments)
+
+
+def test_what_a_recipe_sets_is_no_business_of_the_mode(large, quick):
+    settings = quick(large, 'model=pna', 'dataset=products', 'mode=full').settings
+    assert settings['edge_dropout'] == 0.8
+    assert settings['max_steps'] is not None
+
+
+def test_listed_seeds_say_how_many_runs_there_are(small, quick):
+    from .conftest import experiment_of
+
+    assert experiment_of(small, 'seed=[3,5]').settings['runs'] == 2
+    assert experiment_of(small, 'seed=[3,5]', 'runs=2').seeds == [3, 5]
+    with pytest.raises(ValueError, match=r"'runs' must be left out where 'seed' lists 2.*got 5"):
+        experiment_of(small, 'seed=[3,5]', 'runs=5')
+
+
 def test_memory_that_does_not_suffice_is_told(capsys, monkeypatch):
     def too_large(_: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")

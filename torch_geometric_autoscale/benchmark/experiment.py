@@ -11,6 +11,7 @@ from ..cli.options import check_types, flatten
 from ..errors import explain
 from ..partition import available_methods
 from ..training import TrainSettings
+from .ignored import check_effective
 from .suite import Suite, recipe_of
 
 MODES = ('gas', 'full', 'naive', 'subgraph')
@@ -101,8 +102,11 @@ def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
     if settings['refresh'] == 'auto':
         settings['refresh'] = usual['refresh']
     settings['refresh'] = _plain_refresh(suite, settings['refresh'])
+    given = composed.get('given', ())
+    check_effective(suite, settings, _usual_settings(settings), given)
     settings = {'suite': suite.name, 'changed': changed_options(settings), **settings}
-    seeds = _seeds(suite, settings)
+    seeds = _seeds(suite, settings, given)
+    settings['runs'] = len(seeds)
     folder = settings['out'] or _default_folder(suite, settings)
     experiment = Experiment(suite, settings, seeds, Path(str(folder)).expanduser())
     experiment.train_settings(seeds[0], 1)  # a wrong value is told before anything is loaded
@@ -154,6 +158,12 @@ def _usual_of(mode: str) -> dict[str, str]:
     return {'partition': partition, 'refresh': 'every evaluation'}
 
 
+def _usual_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What settings of a pair and mode are where nobody sets any."""
+    model, dataset, mode = settings['model']['name'], settings['dataset']['name'], settings['mode']
+    return recipe_of(model, dataset, mode) | _usual_of(mode)
+
+
 def refresh_of(words: str) -> str | int:
     """``TrainSettings.refresh`` from ``every epoch``, ``every 5 epochs`` and so on."""
     if words in ('never', 'every evaluation'):
@@ -176,10 +186,15 @@ def _plain_refresh(suite: Suite, value: Any) -> str:
     return words
 
 
-def _seeds(suite: Suite, settings: dict[str, Any]) -> list[int]:
+def _seeds(suite: Suite, settings: Mapping[str, Any], given: Container[str]) -> list[int]:
     first, runs = settings['seed'], settings['runs']
     if isinstance(first, list):
         seeds = first
+        if 'runs' in given and runs != len(seeds):
+            raise ValueError(
+                explain(suite.who, f"'runs' must be left out where 'seed' lists {len(seeds)}, one "
+                        'for each run', repr(runs), 'Or pass the first seed alone.')
+            )  # fmt: skip
     else:
         _check_whole(suite, 'runs', runs, least=1)
         _check_whole(suite, 'seed', first, least=0)
