@@ -105,6 +105,11 @@ ORDER = [
     'benchmark.subgraphs', 'benchmark.run', 'benchmark.graph_pairs', 'benchmark.expressiveness', 'benchmark.collect',
     'benchmark.tables', 'benchmark.bars', 'benchmark.again', 'benchmark.pictures',
     'benchmark.report',
+    'benchmark.suite', 'benchmark.arguments', 'benchmark.ignored', 'benchmark.stand_in',
+    'benchmark.experiment', 'benchmark.graphs', 'benchmark.records', 'benchmark.history_error',
+    'benchmark.subgraphs', 'benchmark.run', 'benchmark.graph_pairs', 'benchmark.expressiveness',
+    'benchmark.collect', 'benchmark.tables', 'benchmark.bars', 'benchmark.again',
+    'benchmark.pictures', 'benchmark.report',
     'cli.report', 'cli.main', 'benchmark.main', 'benchmark', 'cli',
 ]  # fmt: skip
 

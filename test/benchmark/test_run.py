@@ -375,6 +375,14 @@ def test_an_unsupported_pair_lists_the_valid_ones(capsys):
         ('refresh=weekly', "'refresh' must be never, every epoch, every N epochs"),
         ('compensation=lmc', "'compensation' must be one of none (got 'lmc')"),
         ('fake=maybe', "'fake' must be one of True, False (got 'maybe')"),
+        ('num_parts=foo', "'num_parts' must be a whole number from 1 on (got 'foo')"),
+        ('num_parts=2.5', "'num_parts' must be a whole number from 1 on (got 2.5)"),
+        ('num_parts=0', "'num_parts' must be a whole number from 1 on (got 0)"),
+        ('batch_size=-1', "'batch_size' must be a whole number from 1 on (got -1)"),
+        ('edge_dropout=1.5', "'edge_dropout' must lie in [0, 1] (got 1.5)"),
+        ('dataset.split=1', "'dataset.split' must be one that cora has: one split (got 1)"),
+        ('dataset.split=-1', "'dataset.split' must be a whole number from 0 on (got -1)"),
+        ('dataset.split=x', "'dataset.split' must be a whole number from 0 on (got 'x')"),
         ('lr=fast', "'lr' must be a number (got 'fast'). Its default is 0.01"),
         ('lr=0', "'lr' must be a positive number (got 0)"),
         ('fake=1', "'fake' must be one of True, False (got 1)"),
@@ -391,6 +399,18 @@ def test_an_unsupported_pair_lists_the_valid_ones(capsys):
 )
 def test_a_wrong_argument_is_told_before_anything_is_loaded(capsys, argument, message):
     assert message in refused(capsys, 'small', argument)
+
+
+def test_a_split_that_a_data_set_has_not_is_told_before_it_is_loaded(capsys):
+    err = refused(capsys, 'small', 'dataset=amazon-photo', 'dataset.split=50')
+    assert err.startswith("small_benchmark: 'dataset.split' must be one that amazon-photo has: spl")
+    assert 'splits 0 to 19 (got 50)' in err
+
+
+def test_a_split_and_automatic_parts_are_accepted(small, quick):
+    made = quick(small, 'dataset=amazon-photo', 'dataset.split=19', 'num_parts=auto')
+    assert made.settings['dataset']['split'] == 19
+    quick(small, 'dataset.split=0', 'batch_size=auto', 'edge_dropout=1')
 
 
 def test_parts_between_graphs_need_many_graphs_and_batches(capsys):

@@ -10,6 +10,7 @@ import torch
 
 from torch_geometric_autoscale.cli import cut_graph as cut_graph_module
 from torch_geometric_autoscale.cli import job as job_module
+from torch_geometric_autoscale.cli.cut_graph import parts_of
 from torch_geometric_autoscale.cli.job import degree_histogram, num_proper_edges
 from torch_geometric_autoscale.cli.main import main
 from torch_geometric_autoscale.graph_folder import GraphFolder, GraphWriter
@@ -212,3 +213,9 @@ def test_counts_do_not_depend_on_where_the_graph_lies(folder):
     assert num_proper_edges(data) == num_proper_edges(disk) == 52
     assert degree_histogram(disk).tolist() == [0, 0, 20, 4]
     assert degree_histogram(data).tolist() == [0, 0, 19, 5]
+
+
+@pytest.mark.parametrize('number', ['foo', 2.5, 0, True])
+def test_parts_are_counted_in_whole_numbers(number):
+    with pytest.raises(ValueError, match=rf"must be auto or a whole .* \(got '?{number}'?\)"):
+        parts_of(number, 10)

@@ -12,6 +12,7 @@ from ..errors import explain
 from ..partition import available_methods
 from ..training import TrainSettings
 from .ignored import check_effective
+from .stand_in import SHAPES
 from .suite import Suite, recipe_of
 
 MODES = ('gas', 'full', 'naive', 'subgraph')
@@ -91,6 +92,7 @@ def make_experiment(suite: Suite, composed: Mapping[str, Any]) -> Experiment:
     _check_choice(suite, 'compensation', settings['compensation'], ('none',))
     for name in ('fake', 'measure_error', 'measure_memory'):
         _check_choice(suite, name, settings[name], (True, False))
+    _check_ranges(suite, settings)
     usual = _usual_of(settings['mode'])
     if settings['partition'] == 'auto':
         settings['partition'] = usual['partition']
@@ -123,6 +125,28 @@ def _check_types(suite: Suite, settings: Mapping[str, Any]) -> None:
         raise ValueError(
             explain(suite.who, "'self_loops' must be true, false or same", repr(loops),
                     'Pass one of them.')
+        )  # fmt: skip
+
+
+def _check_ranges(suite: Suite, settings: Mapping[str, Any]) -> None:
+    """Raise for numbers out of range that only graph or model would refuse, hours later."""
+    for name in ('num_parts', 'batch_size'):
+        if settings[name] != 'auto':
+            _check_whole(suite, name, settings[name], least=1)
+    if not 0 <= settings['edge_dropout'] <= 1:
+        raise ValueError(
+            explain(suite.who, "'edge_dropout' must lie in [0, 1]", settings['edge_dropout'],
+                    'Pass a share of the edges.')
+        )  # fmt: skip
+    split, shape = settings['dataset']['split'], SHAPES.get(settings['dataset']['name'])
+    if split is None:
+        return
+    _check_whole(suite, 'dataset.split', split, least=0)
+    if shape is not None and split >= shape.splits:
+        splits = 'one split' if shape.splits == 1 else f'splits 0 to {shape.splits - 1}'
+        raise ValueError(
+            explain(suite.who, f"'dataset.split' must be one that {settings['dataset']['name']} "
+                    f'has: {splits}', split, 'Leave it out to pick by the seed.')
         )  # fmt: skip
 
 

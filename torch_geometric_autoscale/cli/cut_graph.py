@@ -128,7 +128,12 @@ def parts_of(num_parts: int | str, num_nodes: int) -> int:
     """``num_parts``; ``'auto'``: about 2,000 nodes each, eight at least."""
     if num_parts == 'auto':
         return max(1, min(num_nodes, max(8, round(num_nodes / NODES_PER_PART))))
-    return int(num_parts)
+    if isinstance(num_parts, bool) or not isinstance(num_parts, int) or num_parts < 1:
+        raise ValueError(
+            explain('pygas', "'num_parts' must be auto or a whole number from 1 on",
+                    repr(num_parts), 'Pass such a number.')
+        )  # fmt: skip
+    return num_parts
 
 
 NODES_PER_PART = 2000
