@@ -11,6 +11,7 @@ import torch
 
 from torch_geometric_autoscale import ScalableGNN
 from torch_geometric_autoscale.benchmark import main, run, subgraphs
+from torch_geometric_autoscale.benchmark.arguments import experiments_of, spell_out
 from torch_geometric_autoscale.benchmark.experiment import Experiment, _default_folder
 from torch_geometric_autoscale.benchmark.graphs import cut, load
 from torch_geometric_autoscale.benchmark.run import (
@@ -57,6 +58,33 @@ def test_a_sweep_runs_one_experiment_after_the_other(tmp_path, monkeypatch, caps
     assert sum(line.startswith('test ') for line in lines) == 2
     folders = sorted(path.name for path in (tmp_path / 'runs' / 'large-fake').iterdir())
     assert folders == ['gcn-wordnet-gas', 'sage-wordnet-gas']
+
+
+@pytest.mark.parametrize(
+    ('sweep', 'message'),
+    [
+        (['model=gcn,pna', 'dataset=ppi,reddit'], '(got pna on reddit)'),
+        (['dataset=wordnet', 'mode=gas,full', 'num_parts=4'], "'num_parts' has no effect with mod"),
+        (['dataset=wordnet', 'seed=1,-1'], "'seed' must be a whole number from 0 on (got -1)"),
+        (['model=gcn,gin'], '(got gin on wordnet)'),
+        (
+            ['model=gcn2,gcn', 'model.theta=1'],
+            'model=gcn model.theta=1: Could not',
+        ),
+    ],
+)
+def test_a_sweep_with_a_wrong_experiment_runs_none(capsys, tmp_path, monkeypatch, sweep, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, 'large', '-m', 'fake=true', 'epochs=1', *sweep)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_multiplies_lists_and_choices_but_not_values_that_are_lists(small):
+    arguments = ['-m', 'model=gat,gcn', 'seed=[1,2]', 'epochs=choice(1,2)', '-cn', 'config', 'lr=1']
+    assert experiments_of(small, spell_out(small, arguments)) == [
+        [f'model={model}', 'seed=[1,2]', f'epochs={epochs}', 'lr=1']
+        for model in ('gat', 'gcn') for epochs in (1, 2)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The arguments of a suite in the spelling that Hydra's configuration tree knows."""
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,10 +33,36 @@ def spell_out(suite: Suite, arguments: Sequence[str]) -> list[str]:
         _spell_out(suite, argument, models) if is_option else argument
         for argument, is_option in zip(arguments, options, strict=True)
     ]
-    sweeps = any(argument in ('-m', '--multirun') for argument in arguments)
+    sweeps = is_sweep(arguments)
     for argument in (a for a, is_option in zip(spelled, options, strict=True) if is_option):
         _check_grammar(suite, argument, sweeps)
     return spelled
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether arguments ask for one experiment for each of several values."""
+    return any(argument in ('-m', '--multirun') for argument in arguments)
+
+
+def experiments_of(suite: Suite, spelled: Sequence[str]) -> list[list[str]]:
+    """The options of each experiment of a sweep, as Hydra's own sweeper multiplies them out.
+
+    Args:
+        spelled: From :func:`spell_out`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser, choices = OverridesParser.create(), []
+    for argument, is_option in zip(spelled, _check_form(suite, spelled), strict=True):
+        if not is_option or argument.startswith('hydra'):
+            continue
+        override = parser.parse_override(argument)
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            choices.append([f'{key}={value}' for value in override.sweep_string_iterator()])
+        else:
+            choices.append([argument])
+    return [list(each) for each in itertools.product(*choices)]
 
 
 def _check_form(suite: Suite, arguments: Sequence[str]) -> list[bool]:

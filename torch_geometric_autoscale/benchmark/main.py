@@ -12,11 +12,12 @@ from ..cli.main import (
     told_of_memory,
     wants_traceback,
 )
-from .arguments import spell_out
+from ..errors import explain
+from .arguments import experiments_of, is_sweep, spell_out
 from .experiment import make_experiment
 from .help import suite_help, wants_help
 from .run import Interrupted, run_experiment
-from .suite import Suite, load_suite, names_of, search_path
+from .suite import Suite, compose, load_suite, names_of, search_path
 
 
 def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
@@ -32,7 +33,10 @@ def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
         if wants_help(arguments):
             print(suite_help(suite))
             return 0
-        sys.argv = [before[0], *_with_search_path(spell_out(suite, arguments))]
+        spelled = spell_out(suite, arguments)
+        if is_sweep(spelled):
+            _check_sweep(suite, spelled)
+        sys.argv = [before[0], *_with_search_path(spelled)]
         _run_with_hydra(suite)
     except (Interrupted, KeyboardInterrupt):
         print('Interrupted. The same command goes on from here.', file=sys.stderr)
@@ -48,6 +52,23 @@ def main(folder: str | Path, argv: Sequence[str] | None = None) -> int:
     finally:
         sys.argv = before
     return 0
+
+
+def _check_sweep(suite: Suite, spelled: Sequence[str]) -> None:
+    """Raise for a wrong experiment of a sweep before those ahead of it run, for hours."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    for options in experiments_of(suite, spelled):
+        try:
+            settings = compose(suite, options)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(
+                explain(suite.who, 'options must fit every experiment of a sweep',
+                        f'{" ".join(options)}: {" ".join(f"{error}".split()).rstrip(".")}',
+                        'Leave that experiment out, or run it by itself.')
+            ) from error  # fmt: skip
+        make_experiment(suite, settings)
 
 
 def _with_search_path(arguments: list[str]) -> list[str]:
