@@ -217,7 +217,7 @@ def test_a_second_run_is_held_against_the_first_seed_by_seed(suite):
 def test_a_second_run_with_other_settings_or_seeds_is_refused(suite, capsys):
     (suite / 'tables.yaml').write_text(AGAIN)
     write(suite, 'mine', record(0, 80.0))
-    folder = write(suite, '../again/mine', record(0, 80.0, lr=0.1))
+    folder = write(suite, '../again/mine', record(0, 80.0, lr=0.1, changed=['lr']))
     assert 'again (got other lr)' in refused(capsys, suite)
     (folder / 'seed0.json').unlink()
     write(suite, '../again/mine', record(1, 80.0))
@@ -382,7 +382,7 @@ def test_an_experiment_of_the_suite_becomes_a_cell(small, tmp_path):
         errors = history_errors(content['runs'][0])
         assert [entry['epoch'] for entry in errors] == [1, 2, 3]
         assert all(len(entry['errors']) == 1 and entry['errors'][0] > 0 for entry in errors)
-        content['settings'].update(fake=False, changed=[])
+        content['settings'].update(fake=False, changed=[], epochs=200)  # the recipe's
         path.write_text(json.dumps(content))
     page = page_of(tmp_path)
     assert '](records/gcn-cora-naive) |' in page
@@ -427,6 +427,34 @@ def test_stand_ins_have_no_place_in_a_table(suite, capsys):
     assert 'runs on a stand-in, fake=true' in refused(capsys, suite)
 
 
+def test_a_run_by_a_recipe_that_was_edited_since_is_told(suite, capsys):
+    write(suite, 'a', record(0, 80.0, lr=0.01), record(1, 80.0, lr=0.01))
+    assert '[80.00 ± 0.00 (2)](records/a)' in page_of(suite)  # the recipe's
+    write(suite, 'a', record(0, 80.0, lr=0.03, grad_norm=None, changed=['lr', 'grad_norm']))
+    write(suite, 'a', record(1, 80.0, lr=0.03, grad_norm=None))
+    err = refused(capsys, suite)
+    assert "a/seed1.json' must have its recipe's settings, as it has changed none" in err
+    assert '(got lr=0.03 there, 0.01 in the recipe; grad_norm=None there, 1.0 in the' in err
+
+
+def test_a_run_that_says_what_it_changed_is_welcome(suite):
+    write(suite, 'a', record(0, 80.0, lr=0.03, changed=['lr']))
+    assert '[80.00 (1)](records/a/seed0.json)' in page_of(suite)
+
+
+def test_full_batch_is_held_against_its_own_recipe(suite, capsys):
+    about = {'model': {'name': 'gcn'}, 'dataset': {'name': 'wordnet'}, 'mode': 'full'}
+    write(suite, 'a', record(0, 80.0, lr=0.05, **about))
+    page_of(suite)
+    write(suite, 'a', record(0, 80.0, lr=0.04, **about))  # with histories
+    assert '(got lr=0.04 there, 0.05 in the recipe)' in refused(capsys, suite)
+
+
+def test_runs_of_a_pair_without_a_recipe_are_welcome(suite):
+    write(suite, 'a', record(0, 80.0, lr=0.7, model={'name': 'gcn'}, dataset={'name': 'mine'}))
+    assert '| [a](records/a) | 1 |' in page_of(suite)
+
+
 def test_a_damaged_record_is_told(suite, capsys):
     folder = write(suite, 'a', record(0, 80.0))
     (folder / 'seed1.json').write_text('{"record_version": 1,')
@@ -439,7 +467,7 @@ def test_a_damaged_record_is_told(suite, capsys):
 
 def test_two_experiments_for_one_cell_are_told(suite, capsys):
     write(suite, 'a', record(0, 80.0))
-    write(suite, 'b', record(0, 80.0, lr=0.1))
+    write(suite, 'b', record(0, 80.0, lr=0.1, changed=['lr']))
     err = refused(capsys, suite)
     assert 'one experiment must fit the cell of dataset.name=cora, mode=gas' in err
     assert "(got 'a' and 'b')" in err

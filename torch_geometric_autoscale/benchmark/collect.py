@@ -8,7 +8,7 @@ from typing import Any
 
 from ..cli.options import flatten
 from ..errors import explain
-from .experiment import identity_of
+from .experiment import changed_options, identity_of, recipe_of_run
 from .records import different_settings, read_record
 
 
@@ -51,7 +51,8 @@ def collect(folder: str | Path) -> list[Finished]:
 
     Raises:
         ValueError: If a record is damaged, a folder holds runs of several settings or a seed
-            twice or under another's name, or a run was on a stand-in.
+            twice or under another's name, a run was on a stand-in, or says to be by its recipe
+            and is not.
     """
     paths = sorted({path.parent for path in Path(folder).glob('*/seed*.json')})
     return [_read(path) for path in paths]
@@ -73,7 +74,34 @@ def _read(folder: Path) -> Finished:
             _refuse(folder, 'each run under the name of its seed', f'seeds {seeds}')
     if first.get('fake'):
         _refuse(folder, 'runs on the data set itself', 'runs on a stand-in, fake=true')
+    _check_recipe(folder, records)
     return Finished(folder, first, records)
+
+
+def _check_recipe(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Raise for a run that says to be by its recipe and is not, as the recipe is today."""
+    by_recipe = [record['settings'] for record in records if record['settings']['changed'] == []]
+    for settings in by_recipe:
+        different = _differences_from_recipe(settings)
+        if different:
+            file = folder / f'seed{settings["seed"]}.json'
+            raise ValueError(
+                explain('pygas report', f"'{file}' must have its recipe's settings, as it has "
+                        'changed none', '; '.join(different),
+                        'Run it again, or move it: the recipe was edited since.')
+            )  # fmt: skip
+
+
+def _differences_from_recipe(settings: Mapping[str, Any]) -> list[str]:
+    try:
+        names = changed_options(settings)
+        there = dict(flatten(recipe_of_run(settings)))
+    except FileNotFoundError:  # of a pair that has no recipe any more, or elsewhere
+        return []
+    here = dict(flatten(settings))
+    return [
+        f'{name}={here[name]} there, {there[name]} in the recipe' for name in names if name in there
+    ]
 
 
 def _refuse(folder: Path, rule: str, got: str) -> None:

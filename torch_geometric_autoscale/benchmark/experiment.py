@@ -163,9 +163,14 @@ def _with_full_recipe(settings: Mapping[str, Any], given: Container[str]) -> dic
     return changed
 
 
+def recipe_of_run(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recipe of a run's pair and mode says."""
+    return recipe_of(settings['model']['name'], settings['dataset']['name'], settings['mode'])
+
+
 def changed_options(settings: Mapping[str, Any]) -> list[str]:
     """Names of the options that differ from the pair's recipe, the choice of a mode left out."""
-    usual = recipe_of(settings['model']['name'], settings['dataset']['name'], settings['mode'])
+    usual = recipe_of_run(settings)
     here, there = (
         {k: v for k, v in flatten(identity_of(each)) if k not in OF_THE_MODE}
         for each in (settings, usual)
@@ -184,8 +189,7 @@ def _usual_of(mode: str) -> dict[str, str]:
 
 def _usual_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What settings of a pair and mode are where nobody sets any."""
-    model, dataset, mode = settings['model']['name'], settings['dataset']['name'], settings['mode']
-    return recipe_of(model, dataset, mode) | _usual_of(mode)
+    return recipe_of_run(settings) | _usual_of(settings['mode'])
 
 
 def refresh_of(words: str) -> str | int:
