@@ -342,3 +342,34 @@ def test_node_types_may_have_as_many_nodes(counts, num_parts):
             ids = batch[node_type].n_id[: batch[node_type].batch_size]
             assert torch.allclose(rows, expected[node_type][ids], rtol=1e-9, atol=1e-12)
     assert largest_error(gas.inference(), expected) < 1e-9
+
+
+class TwoLayers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        edge_types = [('a', 'to', 'a'), ('a', 'at', 'b'), ('b', 'of', 'a')]
+        self.convs = nn.ModuleList(
+            HeteroConv({edge_type: SAGEConv((3, 3), 3) for edge_type in edge_types})
+            for _ in range(2)
+        )
+
+    def forward(self, x_dict, edge_index_dict):
+        x_dict = {key: x.relu() for key, x in self.convs[0](x_dict, edge_index_dict).items()}
+        return self.convs[1](x_dict, edge_index_dict)['a']
+
+
+def test_a_batch_may_hold_no_node_of_a_type():
+    rng = torch.Generator().manual_seed(1)
+    ring = torch.arange(10)
+    ring = torch.stack([ring, (ring + 1) % 10])
+    data = HeteroData()  # two rings, one of them without a 'b'
+    data['a'].x = torch.randn(20, 3, generator=rng, dtype=torch.float64)
+    data['b'].x = torch.randn(2, 3, generator=rng, dtype=torch.float64)
+    data['a', 'to', 'a'].edge_index = torch.cat([ring, ring + 10], 1)
+    data['a', 'at', 'b'].edge_index = torch.tensor([[0, 1], [0, 1]])
+    data['b', 'of', 'a'].edge_index = torch.tensor([[0, 1], [2, 3]])
+    model = TwoLayers().double().eval()
+    gas = autoscale(model, data, num_parts=2)
+    expected = model(data.x_dict, data.edge_index_dict).detach()
+    torch.testing.assert_close(gas.inference(), expected)

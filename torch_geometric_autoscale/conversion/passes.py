@@ -1,5 +1,6 @@
 """One pass of a model with something done at each of its boundaries."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -95,7 +96,10 @@ class BoundaryPass(Watcher):
             self._refuse_other_value(boundary, f'shape {tuple(value.shape)}')
         self.num_met += 1
         note_step(boundary)
-        flat = value if dim == 0 and len(tail) == 1 else value.movedim(dim, 0).reshape(rows, -1)
+        flat = value
+        if dim != 0 or len(tail) != 1:
+            # Not -1: a batch may hold no node of a type.
+            flat = value.movedim(dim, 0).reshape(rows, math.prod(tail))
         out = self._handle(k, boundary, flat)
         if out is flat:
             return value
