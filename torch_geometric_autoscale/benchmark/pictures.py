@@ -143,14 +143,16 @@ def _epochs_per_point(runs: Sequence[Mapping[int, float]]) -> int:
     return -(-max(max(run, default=0) for run in runs) // POINTS)
 
 
-def _means_of(scores: Mapping[int, float], step: int) -> dict[int, float]:
+def _means_of(
+    scores: Mapping[int, float], step: int, mean: Callable[[list[float]], float] = statistics.fmean
+) -> dict[int, float]:
     """The mean of every ``step`` epochs, at the last of them."""
     if step <= 1:
         return dict(scores)
     groups: dict[int, list[float]] = {}
     for epoch, score in scores.items():
         groups.setdefault(-(-epoch // step) * step, []).append(score)
-    return {epoch: statistics.fmean(values) for epoch, values in groups.items()}
+    return {epoch: mean(values) for epoch, values in groups.items()}
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
@@ -174,25 +176,34 @@ def draw_errors(path: Path, experiments: Sequence[Finished]) -> bool:
     measured.sort(key=lambda entry: list(COLORS).index(_mode(entry[0])))
     figure, save = _figure(1.2 + 3.8 * len(measured), 3.8)
     axes = figure.subplots(1, len(measured), sharey=True, squeeze=False)[0]
+    firsts: list[dict[int, float]] = [
+        {e['epoch']: e['errors'][0] for e in run} for _, runs in measured for run in runs
+    ]
+    step = _epochs_per_point(firsts)
     for axis, (finished, runs) in zip(axes, measured, strict=True):
-        _draw_layers(axis, runs)
+        _draw_layers(axis, runs, step)
         axis.set(title=f'{label_of(finished)} ({len(runs)})', xlabel='epoch', yscale='log')
-    axes[0].set_ylabel('relative error of the history')
+    medians = f',\nmedians over {step} epochs' if step > 1 else ''
+    axes[0].set_ylabel(f'relative error of the history{medians}')
     axes[-1].legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
     figure.suptitle(f'{title_of(measured[0][0])}: mean and range over seeds')
     write_atomically(path, save)
     return True
 
 
-def _draw_layers(axis: Any, runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-    """One curve for each history, from dark (first) to light (last)."""
+def _draw_layers(axis: Any, runs: Sequence[Sequence[Mapping[str, Any]]], step: int) -> None:
+    """One curve for each history, from dark (first) to light (last).
+
+    Medians of every ``step`` epochs: an error relative to rows close to zero may be of any size.
+    """
     from matplotlib import colormaps
 
     layers = len(runs[0][0]['errors'])
-    step = -(-layers // NAMED_LAYERS)
+    between_names = -(-layers // NAMED_LAYERS)
     for layer in range(layers):
-        curve = _over_seeds([{e['epoch']: e['errors'][layer] for e in run} for run in runs])
-        named = layer % step == 0 or layer == layers - 1
+        errors = [{e['epoch']: e['errors'][layer] for e in run} for run in runs]
+        curve = _over_seeds([_means_of(run, step, statistics.median) for run in errors])
+        named = layer % between_names == 0 or layer == layers - 1
         color = colormaps['viridis'](0.9 * layer / max(layers - 1, 1))
         _draw_curve(axis, curve, f'layer {layer + 1}' if named else None, color, layers < 10)
 
