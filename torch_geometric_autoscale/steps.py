@@ -73,11 +73,9 @@ def make_plan(steps: Sequence[Step], output_reads: Iterable[int], precise: bool 
             position = pending.pop()
             seen.add(position)
             step = steps[position]
-            if not step.is_rows:  # computed wherever it is called, from what it reads
-                step.computed_in = phase if step.computed_in < 0 else step.computed_in
-                pending |= step.reads - seen
-            elif not step.is_boundary and step.computed_in in (-1, phase):
-                step.computed_in = phase
-                pending |= step.reads - seen
-            else:
+            if step.is_rows and (step.is_boundary or step.computed_in not in (-1, phase)):
                 step.read_in.add(phase)
+                continue
+            # What is no rows is computed wherever it is called, from what it reads.
+            step.computed_in = phase if step.computed_in < 0 else step.computed_in
+            pending |= step.reads - seen

@@ -50,9 +50,8 @@ def collect(folder: str | Path) -> list[Finished]:
     """Read every experiment below a folder, ``<folder>/<experiment>/seed*.json``.
 
     Raises:
-        ValueError: If a record is damaged, a folder holds runs of several settings or a seed
-            twice or under another's name, a run was on a stand-in, or says to be by its recipe
-            and is not.
+        ValueError: If a record is damaged or under another seed's name, a folder holds runs of
+            several settings, a run was on a stand-in, or says to be by its recipe and is not.
     """
     paths = sorted({path.parent for path in Path(folder).glob('*/seed*.json')})
     return [_read(path) for path in paths]
@@ -66,12 +65,6 @@ def _read(folder: Path) -> Finished:
         different = different_settings(records[0]['settings'], record['settings'])
         if different:
             _refuse(folder, 'runs of the same settings', f'several of {", ".join(different)}')
-    seeds = [record['settings']['seed'] for record in records]
-    if len(set(seeds)) < len(seeds):
-        _refuse(folder, 'one run for each seed', f'seeds {seeds}')
-    for record in records:
-        if not (folder / f'seed{record["settings"]["seed"]}.json').is_file():
-            _refuse(folder, 'each run under the name of its seed', f'seeds {seeds}')
     if first.get('fake'):
         _refuse(folder, 'runs on the data set itself', 'runs on a stand-in, fake=true')
     _check_recipe(folder, records)
